@@ -1,0 +1,54 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+# Both are quick and offline the second time: a stamp file says what is installed.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+# A cold Prefect server needs longer than its default of 20 seconds on a small machine.
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 120
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+export DO_NOT_TRACK ?= 1
+
+.PHONY: help demo exam test check format clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.demo  ## Install and run the main job on the embedded models (no key needed)
+	$(BIN)/python flows/triage.py
+
+exam: .venv/.demo  ## Replay recorded answers of real models through a cascade
+	$(BIN)/python flows/exam.py
+
+test: .venv/.dev  ## Run all tests
+	$(BIN)/python -m pytest
+
+check: .venv/.dev  ## Lint, types and docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: .venv/.dev  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove the environment and the caches of the tools
+	rm -rf .venv *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tierflow needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@echo "Setting up .venv (torch first; the first time takes some minutes) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) torch
+	@touch $@
+
+.venv/.demo: .venv/.torch pyproject.toml
+	@echo "Installing tierflow and what it needs ..."
+	$(PIP) --editable '.[local]'
+	@touch $@
+
+.venv/.dev: .venv/.demo
+	@echo "Installing the test and check tools ..."
+	$(PIP) --editable '.[dev]'
+	@touch $@

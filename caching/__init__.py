@@ -1,0 +1,20 @@
+"""caching: was this answered before? Keys, the exact store, and one flight per question."""
+
+from .effects import Find, Keep, Once
+from .flight import Flights
+from .keys import Key, request_key
+from .policy import ExactCache
+from .store import AnswerStore, DiskStore, StoreStats
+
+__all__ = [
+    "AnswerStore",
+    "DiskStore",
+    "ExactCache",
+    "Find",
+    "Flights",
+    "Keep",
+    "Key",
+    "Once",
+    "StoreStats",
+    "request_key",
+]

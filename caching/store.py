@@ -1,0 +1,182 @@
+"""Exact store: one answer per key, as JSON text on disk. Never calls a model, never unpickles."""
+
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import diskcache
+from filelock import FileLock
+from pydantic import TypeAdapter
+
+from ..errors import StoreError
+from ..request import Stored
+from .keys import Key
+
+T = TypeVar("T")
+
+_STORED = TypeAdapter(Stored)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a store holds. `bytes`: size on disk."""
+
+    path: str
+    entries: int
+    bytes: int
+    steps: dict[str, int]
+
+
+class AnswerStore(Protocol):
+    """Keeps answers by key. Raises StoreError where the store cannot be used."""
+
+    def get(self, key: Key) -> Stored | None:
+        """Return the answer under a key, None if there is none or it has expired."""
+        ...
+
+    def put(self, key: Key, answer: Stored, *, step: str, ttl_s: float) -> None:
+        """Keep an answer for `ttl_s` seconds; it is durable when this returns."""
+        ...
+
+    def clear(self, step: str | None = None) -> int:
+        """Remove the answers of one step, or all. Return how many went."""
+        ...
+
+    def stats(self) -> StoreStats:
+        """Count what is there."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open; the next call opens it again."""
+        ...
+
+
+class _TextOnlyDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no types
+    """Stores text and refuses the rest.
+
+    diskcache pickles whatever is not text, bytes or a number, and unpickles what it finds in the
+    folder, which lets a planted row run code (CVE-2025-69872). Here nothing reaches pickle.
+    """
+
+    def put(self, key: object) -> tuple[object, bool]:
+        if not isinstance(key, str):
+            raise TypeError(f"A key is text, not {type(key).__name__}")
+        return key, True
+
+    def get(self, key: object, raw: bool) -> object:
+        if not raw or not isinstance(key, str):
+            raise ValueError("a key that tierflow did not write")
+        return key
+
+    def store(self, value: object, read: bool, key: object = diskcache.UNKNOWN) -> Any:
+        if not isinstance(value, str):
+            raise TypeError(f"A value is text, not {type(value).__name__}")
+        return super().store(value, read, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:
+        if mode == diskcache.core.MODE_PICKLE:
+            raise ValueError("a pickled value, which is never loaded")
+        return super().fetch(mode, filename, value, read)
+
+
+class DiskStore:
+    """An AnswerStore in a folder, on diskcache; opened on first use. Local file systems only."""
+
+    def __init__(self, folder: Path, *, size_limit_mb: int) -> None:
+        self._folder = folder
+        self._size_limit = size_limit_mb * 1024 * 1024
+        self._opening = threading.Lock()
+        self._cache: Any = None
+
+    def get(self, key: Key) -> Stored | None:
+        """Return the answer under a key. An entry that is not ours goes, and counts as none."""
+
+        def read(cache: Any) -> Stored | None:
+            try:
+                text = cache.get(key)
+                return None if text is None else _STORED.validate_json(text)
+            except ValueError:
+                cache.delete(key)
+                return None
+
+        return self._use(read)
+
+    def put(self, key: Key, answer: Stored, *, step: str, ttl_s: float) -> None:
+        """Keep an answer for `ttl_s` seconds; it is durable when this returns."""
+        text = _STORED.dump_json(answer).decode()
+        self._use(lambda cache: cache.set(key, text, expire=ttl_s, tag=step))
+
+    def clear(self, step: str | None = None) -> int:
+        """Remove the answers of one step, or all. Return how many went."""
+        return self._use(lambda cache: int(cache.clear() if step is None else cache.evict(step)))
+
+    def stats(self) -> StoreStats:
+        """Count what is there."""
+
+        def count(cache: Any) -> StoreStats:
+            query = "SELECT tag, COUNT(*) FROM Cache GROUP BY tag ORDER BY tag"
+            steps = {str(tag): int(number) for tag, number in cache._sql(query).fetchall()}  # noqa: SLF001  # there is no public count by tag
+            return StoreStats(
+                str(self._folder), sum(steps.values()), int(cache.volume()), steps
+            )
+
+        return self._use(count)
+
+    def close(self) -> None:
+        """Close the files; the next call opens them again."""
+        with self._opening:
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
+
+    def _use(self, action: Callable[[Any], T]) -> T:
+        try:
+            try:
+                return action(self._opened())
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as exc:
+                self.close()
+                self._set_aside(exc)
+                return action(self._opened())
+        except (sqlite3.Error, diskcache.Timeout, OSError) as exc:
+            raise StoreError(
+                f"The cache {self._folder} cannot be used: {exc}. Free space or repair its rights, "
+                f"remove it with rm -r {self._folder}, or set TIERFLOW_CACHE__ENABLED=false."
+            ) from exc
+
+    def _opened(self) -> Any:
+        if self._cache is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
+            # Two first openings at once would find the database locked.
+            with self._opening, FileLock(self._folder / "opening.lock"):
+                self._cache = diskcache.Cache(
+                    str(self._folder),
+                    disk=_TextOnlyDisk,
+                    size_limit=self._size_limit,
+                    # The oldest go first: least-recently-used makes every hit a write.
+                    eviction_policy="least-recently-stored",
+                    tag_index=True,
+                )
+        return self._cache
+
+    def _set_aside(self, exc: Exception) -> None:
+        """Move a damaged database away: work goes on, and nothing is destroyed."""
+        damaged = self._folder / "cache.db"
+        kept = self._folder / f"cache.db.damaged-{time.time_ns()}"
+        with FileLock(self._folder / "opening.lock"):
+            damaged.rename(kept)
+            for suffix in ("-wal", "-shm"):
+                damaged.with_name(damaged.name + suffix).unlink(missing_ok=True)
+        warnings.warn(
+            f"The cache {damaged} is damaged ({exc}). It was kept as {kept.name} and a new one "
+            "begun; delete it when you do not need it.",
+            RuntimeWarning,
+            stacklevel=2,
+        )

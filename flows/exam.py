@@ -1,0 +1,136 @@
+"""An exam: recorded answers of real models to 1,000 MMLU-Pro questions, through a cascade.
+
+Run it with `make exam`, or `python flows/exam.py --limit 200`. The cheap model answers; where
+another cheap model disagrees, the strong one is asked. The same questions then go to the strong
+model alone, for comparison. Recordings come from TIERFLOW_DATA (default ../shared/data).
+"""
+
+import argparse
+import gzip
+import json
+import os
+import random
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from tierflow import Answer, Cascade, Prompt, agreement, llm_task
+from tierflow.settings import settings
+from tierflow.tracing import open_ledger, summarise
+from tierflow.tracing.console import print_summaries
+
+HERE = Path(__file__).parent
+ANSWER = re.compile(r"answer is \(?([A-J])\)?", re.IGNORECASE)
+SEED = 7
+
+
+class Question(BaseModel):
+    """One multiple-choice question; `answer` is the letter of the right option."""
+
+    id: str
+    category: str
+    question: str
+    options: list[str]
+    answer: str
+
+
+def letter(reply: str) -> str | None:
+    """Return the option that a reply settles on, None if it names none."""
+    found = ANSWER.findall(reply)
+    return found[-1].upper() if found else None
+
+
+@llm_task(
+    tier="fast",
+    cascade=Cascade(to="frontier", judge=agreement("specialist.helper", by=letter)),
+    task_run_name="solve {question.id}",
+)
+def solve(question: Question) -> Prompt:
+    """Answer a question step by step."""
+    options = "\n".join(f"{'ABCDEFGHIJ'[i]}. {text}" for i, text in enumerate(question.options))
+    return Prompt(
+        prefix=f"These are questions about {question.category}. Think step by step, then finish "
+        'with "the answer is (X)".',
+        ask=f"{question.question}\n{options}",
+        item=question.id,
+    )
+
+
+solve_strong = solve.with_options(name="solve_strong", tier="frontier", cascade=None)
+
+
+def recordings() -> Path | None:
+    """Return the folder of recorded answers, None where it is absent."""
+    default = HERE.parent.parent / "shared" / "data"
+    folder = Path(os.environ.get("TIERFLOW_DATA", default)) / "answers" / "mmlu_pro"
+    return folder if folder.is_dir() else None
+
+
+def questions(folder: Path, count: int) -> list[Question]:
+    """Return questions drawn at random, the same ones each time."""
+    with gzip.open(folder / "questions.jsonl.gz", "rt", encoding="utf-8") as lines:
+        every = [Question(**json.loads(line)) for line in lines]
+    return random.Random(SEED).sample(every, min(count, len(every)))  # noqa: S311  # no secret
+
+
+@flow(name="exam")
+def exam(limit: int = 1000) -> dict[str, Any]:
+    """Answer the questions by cascade and by the strong model alone; return what was measured."""
+    folder = recordings()
+    if folder is None:
+        return {"skipped": "no recordings: set TIERFLOW_DATA to a folder with answers/mmlu_pro"}
+    os.environ.setdefault("TIERFLOW_CONFIG", str(HERE / "exam.toml"))
+    os.environ.setdefault("TIERFLOW_REPLAY_DIR", str(folder))
+    asked = questions(folder, limit)
+    cascade = [future.result() for future in track(solve.answer.map(asked), "cascade")]
+    strong = [future.result() for future in track(solve_strong.answer.map(asked), "strong ")]
+    return {
+        "flow_run_id": flow_run.get_id(),
+        "questions": len(asked),
+        "cascade": score(asked, cascade),
+        "strong": score(asked, strong),
+    }
+
+
+def score(asked: list[Question], answers: list[Answer[str]]) -> dict[str, float]:
+    """Return accuracy, list cost in USD (a hit counts what it saved) and share escalated."""
+    right = [
+        letter(answer.value) == question.answer
+        for question, answer in zip(asked, answers, strict=True)
+    ]
+    cost = sum((answer.cost_usd or 0) + (answer.saved_usd or 0) for answer in answers)
+    return {"accuracy": sum(right) / len(right), "cost_usd": cost}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print accuracy, cost and saving."""
+    console = Console()
+    if "skipped" in result:
+        console.print(f"Skipped: {result['skipped']}.")
+        return
+    table = Table(title=f"{result['questions']} questions of MMLU-Pro", title_justify="left")
+    table.add_column("who answers")
+    table.add_column("accuracy", justify="right")
+    table.add_column("cost $", justify="right")
+    for name in ("cascade", "strong"):
+        row = result[name]
+        table.add_row(name, f"{row['accuracy']:.1%}", f"{row['cost_usd']:.4f}")
+    console.print(table)
+    saving = 1 - result["cascade"]["cost_usd"] / result["strong"]["cost_usd"]
+    console.print(f"The cascade saves {saving:.1%} of the strong model's cost.")
+    rows = open_ledger(settings()).of_flow_run(result["flow_run_id"])
+    print_summaries(summarise(rows), title="Cost and latency per step")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--limit", type=int, default=1000, help="number of questions")
+    show(exam(parser.parse_args().limit))

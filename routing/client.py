@@ -1,0 +1,149 @@
+"""Client: one call to one deployment through litellm, and the reply in our terms.
+
+litellm is transport and provider dialects here: its retries, caches and callbacks stay off.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..request import Chunk, Reply, canonical_json
+from ..tracing import AttemptSpan, attempt, prices_of, usage_of
+from .effects import Ask
+from .received import Received, Stream, whole
+from .tiers import api_key
+from .vendor import attempt_error, litellm
+
+
+class ModelClient(Protocol):
+    """Carries out an Ask. Both ways raise an AttemptError and nothing else of a provider's."""
+
+    def ask(self, ask: Ask) -> Reply:
+        """Ask and wait."""
+        ...
+
+    async def ask_async(self, ask: Ask) -> Reply:
+        """Ask without holding up the event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiteLLMClient:
+    """A ModelClient over real connections. `environ` holds API keys; `clock` is monotonic."""
+
+    environ: Mapping[str, str]
+    clock: Callable[[], float] = time.perf_counter
+
+    def ask(self, ask: Ask) -> Reply:
+        """Ask and wait."""
+        vendor, name = litellm(), ask.deployment.name
+        with self._span(ask) as span:
+            started = self.clock()
+            with _vendor_errors(name):
+                response = vendor.completion(**self._options(ask))
+            if ask.on_chunk is None:
+                return self._reply(ask, span, whole(response, name), started)
+            stream = self._stream(ask, span, started)
+            for chunk in _chunks(response, name):
+                stream.add(chunk)
+            return self._reply(ask, span, stream.received(name), started)
+
+    async def ask_async(self, ask: Ask) -> Reply:
+        """Ask without holding up the event loop."""
+        vendor, name = litellm(), ask.deployment.name
+        with self._span(ask) as span:
+            started = self.clock()
+            with _vendor_errors(name):
+                response = await vendor.acompletion(**self._options(ask))
+            if ask.on_chunk is None:
+                return self._reply(ask, span, whole(response, name), started)
+            stream = self._stream(ask, span, started)
+            async for chunk in _chunks_async(response, name):
+                stream.add(chunk)
+            return self._reply(ask, span, stream.received(name), started)
+
+    def _span(self, ask: Ask) -> Any:
+        sampling = ask.request.sampling.over(ask.tier.tier.sampling)
+        return attempt(ask.deployment, ask.tier.name, ask.role, sampling)
+
+    def _options(self, ask: Ask) -> dict[str, Any]:
+        deployment, request, tier = ask.deployment, ask.request, ask.tier.tier
+        options: dict[str, Any] = {
+            "model": deployment.model,
+            "messages": [dict(message) for message in request.messages],
+            "timeout": tier.timeout_s,
+            "num_retries": 0,
+            "max_retries": 0,
+            **request.sampling.over(tier.sampling).given(),
+            **deployment.params,
+        }
+        if deployment.api_base:
+            options["api_base"] = deployment.api_base
+        # Self-hosted engines need no key, but litellm's OpenAI client insists on one.
+        if key := api_key(deployment, self.environ) or (deployment.api_base and "none"):
+            options["api_key"] = key
+        if request.schema is not None:
+            options["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "result", "schema": request.schema, "strict": True},
+            }
+        if request.logprobs:
+            options["logprobs"] = True
+        if request.item is not None:
+            options["metadata"] = {"item": request.item}
+        if ask.on_chunk is not None:
+            options |= {"stream": True, "stream_options": {"include_usage": True}}
+        return options
+
+    def _stream(self, ask: Ask, span: AttemptSpan, started: float) -> Stream:
+        def on_text(text: str) -> None:
+            span.chunk()
+            if ask.on_chunk is not None:
+                ask.on_chunk(Chunk(text, ask.tier.name, ask.deployment.model, ask.attempt))
+
+        return Stream(self.clock, started, on_text)
+
+    def _reply(self, ask: Ask, span: AttemptSpan, got: Received, started: float) -> Reply:
+        sent = len(canonical_json(ask.request.messages)) if got.usage is None else 0
+        usage = usage_of(got.usage, sent=sent, received=len(got.text))
+        prices = prices_of(ask.deployment)
+        reply = Reply(
+            text=got.text,
+            tier=ask.tier.name,
+            deployment=ask.deployment.name,
+            model=got.model or ask.deployment.model,
+            usage=usage,
+            cost_usd=None if prices is None else prices.cost_usd(usage),
+            latency_ms=1000 * (self.clock() - started),
+            finish_reason=got.finish_reason,
+            confidence=got.confidence,
+            ttft_ms=got.ttft_ms,
+            itl_ms=got.itl_ms,
+            itl_p95_ms=got.itl_p95_ms,
+            response_id=got.response_id,
+        )
+        span.reply(reply)
+        return reply
+
+
+@contextmanager
+def _vendor_errors(deployment: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        raise attempt_error(exc, deployment) from exc
+
+
+# The caller's on_chunk runs between these yields, so what it raises is not taken for a
+# provider's failure.
+def _chunks(response: Any, deployment: str) -> Iterator[Any]:
+    with _vendor_errors(deployment):
+        yield from response
+
+
+async def _chunks_async(response: Any, deployment: str) -> AsyncIterator[Any]:
+    with _vendor_errors(deployment):
+        async for chunk in response:
+            yield chunk

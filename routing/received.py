@@ -1,0 +1,106 @@
+"""Received: what a provider sent back, whole or in chunks, in one form. Knows no provider."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ProviderDownError
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A complete reply. `usage`: litellm's object, None if the provider sent none.
+
+    `confidence`: geometric mean of the token probabilities. `ttft_ms`, `itl_ms`, `itl_p95_ms`:
+    milliseconds to the first chunk, mean and 95th percentile of the gaps between chunks; a chunk
+    may hold several tokens. None where not streamed or too short.
+    """
+
+    text: str
+    model: str | None
+    response_id: str | None
+    finish_reason: str | None
+    usage: Any
+    confidence: float | None
+    ttft_ms: float | None = None
+    itl_ms: float | None = None
+    itl_p95_ms: float | None = None
+
+
+def whole(response: Any, deployment: str) -> Received:
+    """Return a reply that came in one piece. Raises ProviderDownError if it holds no choice."""
+    if not response.choices:
+        raise ProviderDownError(f"{deployment}: the reply has no choices", deployment=deployment)
+    choice = response.choices[0]
+    return Received(
+        text=choice.message.content or "",
+        model=response.model,
+        response_id=response.id,
+        finish_reason=choice.finish_reason,
+        usage=getattr(response, "usage", None),
+        confidence=_confidence(_logprobs(choice)),
+    )
+
+
+@dataclass(slots=True)
+class Stream:
+    """Puts a streamed reply together as its chunks arrive.
+
+    `started`, `clock()`: monotonic seconds. `on_text`: called with each piece of text.
+    """
+
+    clock: Callable[[], float]
+    started: float
+    on_text: Callable[[str], None]
+    _texts: list[str] = field(default_factory=list)
+    _arrivals: list[float] = field(default_factory=list)
+    _logprobs: list[float] = field(default_factory=list)
+    _finish_reason: str | None = None
+    _model: str | None = None
+    _response_id: str | None = None
+    _usage: Any = None
+
+    def add(self, chunk: Any) -> None:
+        """Take one chunk of litellm's stream."""
+        self._model = getattr(chunk, "model", None) or self._model
+        self._response_id = getattr(chunk, "id", None) or self._response_id
+        self._usage = getattr(chunk, "usage", None) or self._usage
+        for choice in getattr(chunk, "choices", ()):
+            self._finish_reason = choice.finish_reason or self._finish_reason
+            self._logprobs.extend(_logprobs(choice))
+            if text := choice.delta.content:
+                self._arrivals.append(self.clock())
+                self._texts.append(text)
+                self.on_text(text)
+
+    def received(self, deployment: str) -> Received:
+        """Return the complete reply. Raises ProviderDownError if the stream held nothing."""
+        if not self._texts and self._finish_reason is None:
+            # litellm passes an empty or malformed body on as a stream without an end.
+            raise ProviderDownError(f"{deployment}: the stream was empty", deployment=deployment)
+        arrivals = self._arrivals
+        gaps = sorted(
+            1000 * (later - earlier)
+            for earlier, later in zip(arrivals, arrivals[1:], strict=False)
+        )
+        return Received(
+            text="".join(self._texts),
+            model=self._model,
+            response_id=self._response_id,
+            finish_reason=self._finish_reason,
+            usage=self._usage,
+            confidence=_confidence(self._logprobs),
+            ttft_ms=1000 * (arrivals[0] - self.started) if arrivals else None,
+            itl_ms=sum(gaps) / len(gaps) if gaps else None,
+            itl_p95_ms=gaps[math.ceil(0.95 * len(gaps)) - 1] if gaps else None,
+        )
+
+
+def _logprobs(choice: Any) -> list[float]:
+    tokens = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    return [float(token.logprob) for token in tokens]
+
+
+def _confidence(logprobs: Sequence[float]) -> float | None:
+    return math.exp(sum(logprobs) / len(logprobs)) if logprobs else None

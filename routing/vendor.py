@@ -1,0 +1,117 @@
+"""Vendor: litellm, imported on first use, and its exceptions mapped into our tree, once."""
+
+import os
+import re
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from ..errors import (
+    AttemptError,
+    AttemptTimeoutError,
+    ContextLengthError,
+    DeniedError,
+    ProviderDownError,
+    RateLimitedError,
+    RejectedError,
+    TierflowError,
+)
+
+_CONTEXT = re.compile(
+    r"context_length_exceeded|context (length|window)|maximum context|prompt is too long"
+    r"|input token count .* exceeds|too many tokens",
+    re.IGNORECASE,
+)
+_SHOWN_CHARACTERS = 300
+
+
+_LOADING = threading.Lock()
+
+
+def litellm() -> Any:
+    """Import litellm without its network calls, and register `local/` and `replay/`.
+
+    The first call costs seconds of CPU, so nothing imports litellm before a model is asked.
+    """
+    with _LOADING:
+        return _load()
+
+
+@lru_cache(maxsize=1)
+def _load() -> Any:
+    # Otherwise the import fetches a price map from the network and reads .env files.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm as module  # noqa: PLC0415  # seconds of CPU
+
+    from .local import LocalModels  # noqa: PLC0415  # subclasses a class of litellm's
+    from .replay import Recordings  # noqa: PLC0415  # likewise
+
+    module.suppress_debug_info = True
+    module.drop_params = True  # some models refuse temperature; the tier's wish is then dropped
+    module.custom_provider_map = [
+        *module.custom_provider_map,
+        {"provider": "local", "custom_handler": LocalModels()},
+        {"provider": "replay", "custom_handler": Recordings()},
+    ]
+    module.utils.custom_llm_setup()
+    return module
+
+
+def attempt_error(exc: Exception, deployment: str) -> TierflowError:
+    """Return the error of our tree for what litellm raised.
+
+    An error of our own, raised inside a custom provider, comes back as itself.
+    """
+    if own := _own_error(exc):
+        return own
+    status = int(getattr(exc, "status_code", None) or 500)
+    said = str(getattr(exc, "message", None) or exc)
+    kind = _kind(exc, status, said)
+    return kind(
+        f"{deployment}: {kind.__name__} ({status}): {said[:_SHOWN_CHARACTERS]}",
+        deployment=deployment,
+        retry_after_s=_retry_after_s(exc),
+    )
+
+
+def _own_error(exc: BaseException | None) -> TierflowError | None:
+    while exc is not None:
+        if isinstance(exc, TierflowError):
+            return exc
+        exc = exc.__cause__ or exc.__context__
+    return None
+
+
+def _kind(exc: Exception, status: int, said: str) -> type[AttemptError]:
+    # litellm recognises only some wordings of a full context window.
+    code = str(getattr(exc, "code", "") or "")
+    if status in {400, 413} and _CONTEXT.search(f"{code} {said} {getattr(exc, 'body', '')}"):
+        return ContextLengthError
+    match status:
+        case 408 | 504:
+            return AttemptTimeoutError
+        case 429:
+            return RateLimitedError
+        case 401 | 402 | 403 | 404:
+            return DeniedError
+        case _ if 400 <= status < 500:
+            return RejectedError
+        case _:
+            return ProviderDownError
+
+
+def _retry_after_s(exc: Exception) -> float | None:
+    response = getattr(exc, "response", None)
+    for headers in (
+        getattr(exc, "litellm_response_headers", None),
+        getattr(response, "headers", None),
+        getattr(exc, "headers", None),
+    ):
+        if isinstance(headers, Mapping) and (value := headers.get("retry-after")):
+            try:
+                return max(0.0, float(value))
+            except ValueError:
+                return None  # a date: rare, and clocks differ
+    return None

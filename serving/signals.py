@@ -1,0 +1,76 @@
+"""Signals: how busy a self-hosted engine is, read from its Prometheus page. Starts nothing."""
+
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from ..errors import TierflowError
+
+_NAMES = {
+    "running": ("vllm:num_requests_running", "sglang:num_running_reqs"),
+    "waiting": ("vllm:num_requests_waiting", "sglang:num_queue_reqs"),
+    "kv_cache_use": ("vllm:kv_cache_usage_perc", "sglang:token_usage"),
+}
+
+
+class EngineUnreadableError(TierflowError):
+    """An engine's /metrics page cannot be reached, or names none of the signals."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSignals:
+    """Requests being decoded, requests in the queue, and the share of KV cache in use (0-1)."""
+
+    running: float
+    waiting: float
+    kv_cache_use: float
+
+
+class SignalSource(Protocol):
+    """Where routing learns how busy an engine is."""
+
+    def read(self, api_base: str) -> EngineSignals:
+        """Return an engine's signals. Raises EngineUnreadableError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    """A SignalSource that reads `/metrics` of vLLM and SGLang. `timeout_s`: for the whole page."""
+
+    timeout_s: float = 2.0
+
+    def read(self, api_base: str) -> EngineSignals:
+        """Return an engine's signals. Raises EngineUnreadableError."""
+        import httpx  # noqa: PLC0415  # comes with litellm; only for those who ask
+
+        parts = urlsplit(api_base)
+        url = urlunsplit((parts.scheme, parts.netloc, "/metrics", "", ""))
+        try:
+            page = httpx.get(url, timeout=self.timeout_s).raise_for_status().text
+        except httpx.HTTPError as exc:
+            raise EngineUnreadableError(
+                f"{url} gave no metrics ({type(exc).__name__}). Is the engine up, and started with "
+                "its metrics page?"
+            ) from exc
+        return signals_in(page, url)
+
+
+def signals_in(page: str, url: str) -> EngineSignals:
+    """Return the signals of a Prometheus page, summed over labels. Raises EngineUnreadableError."""
+    from prometheus_client.parser import (  # noqa: PLC0415  # as above
+        text_string_to_metric_families,
+    )
+
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    found = {
+        signal: sums[name] for signal, known in _NAMES.items() for name in known if name in sums
+    }
+    if missing := _NAMES.keys() - found.keys():
+        raise EngineUnreadableError(
+            f"{url} does not name {', '.join(sorted(missing))}. vLLM and SGLang pages are known."
+        )
+    return EngineSignals(**found)

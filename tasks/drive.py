@@ -1,0 +1,96 @@
+"""Drivers: carry out a plan, waiting in this thread or on the event loop. They decide nothing."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from ..caching import Once
+from ..routing import Ask, Pause
+from ..tracing import Within, span
+from .hands import Hands
+from .plan import Plan
+from .spec import Render
+
+T = TypeVar("T")
+PromptCall = Callable[[Callable[..., Any] | None], Any]
+"""Calls a prompt function (None: the step's own) with the step's arguments."""
+
+
+def drive(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
+    """Carry a plan out to its end and return its result."""
+    go: Callable[[], Any] = partial(next, plan)
+    while True:
+        try:
+            effect = go()
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        try:
+            go = partial(plan.send, _perform(effect, hands, render))
+        except Exception as exc:  # noqa: BLE001  # the plan decides what a failure means
+            go = partial(plan.throw, exc)
+
+
+async def drive_async(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
+    """Carry a plan out to its end without holding up the event loop."""
+    go: Callable[[], Any] = partial(next, plan)
+    while True:
+        try:
+            effect = go()
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        try:
+            go = partial(plan.send, await _perform_async(effect, hands, render))
+        except Exception as exc:  # noqa: BLE001  # the plan decides what a failure means
+            go = partial(plan.throw, exc)
+
+
+def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:
+    match effect:
+        case Ask():
+            with hands.watching(effect):
+                return hands.client.ask(effect)
+        case Within(name, attributes, plan, describe):
+            with span(name, attributes) as opened:
+                result = drive(plan, hands, render)
+                opened.set_attributes(describe(result))
+                return result
+        case Once(key, plan):
+            if flight := hands.flights.board(key):
+                return flight.result()
+            with hands.flights.leading(key):
+                return drive(plan, hands, render)
+        case Pause(seconds):
+            return time.sleep(seconds)
+        case Render(prompt):
+            return render(prompt)
+        case _:
+            return hands.perform(effect)
+
+
+async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:
+    match effect:
+        case Ask():
+            with hands.watching(effect):
+                return await hands.client.ask_async(effect)
+        case Within(name, attributes, plan, describe):
+            with span(name, attributes) as opened:
+                result = await drive_async(plan, hands, render)
+                opened.set_attributes(describe(result))
+                return result
+        case Once(key, plan):
+            if flight := hands.flights.board(key):
+                return await asyncio.wrap_future(flight)
+            with hands.flights.leading(key):
+                return await drive_async(plan, hands, render)
+        case Pause(seconds):
+            return await asyncio.sleep(seconds)
+        case Render(prompt):
+            prompted = render(prompt)
+            return await prompted if inspect.isawaitable(prompted) else prompted
+        case _:
+            return hands.perform(effect)

@@ -1,0 +1,147 @@
+"""Plan: the life of one step, top to bottom. Decides only; drive.py carries out what it yields.
+
+1. pick the rollout's arm, and resolve the tiers: a wrong configuration fails before any call
+2. render the prompt, build the request
+3. exact cache: a hit ends here; identical requests under way are asked once
+4. ask the cheapest tier, judge, accept or escalate; a reply that does not parse is a failure
+5. store, trace, account
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from ..caching import ExactCache, Find, Keep, Key, Once, request_key
+from ..errors import TierflowError, UnparseableReplyError
+from ..request import Answer, Chunk, Request, Stored, render
+from ..rollouts import Variant
+from ..routing import Chain, Question, Trail, resolve, run_chain
+from ..tracing import Within, describe_answer, span_ids, step_attributes
+from .account import answer_of, failed_row_of, hit_of, row_of, stored_of
+from .spec import Account, Render, StepSpec, Surroundings
+
+T = TypeVar("T")
+Plan: TypeAlias = Generator[Any, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step(Generic[T]):
+    """One step under way. `started`: on the surroundings' clock."""
+
+    spec: StepSpec[T]
+    around: Surroundings
+    chain: Chain
+    request: Request
+    started: float
+    trail: Trail = field(default_factory=Trail)
+
+    @property
+    def latency_ms(self) -> float:
+        return 1000 * (self.around.clock() - self.started)
+
+
+def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
+    """Answer one step. Raises ConfigError before anything is asked, else what its tiers raise."""
+    started = around.clock()
+    arm, variant = _assigned(spec, around)
+    chain = _chain(spec, variant, around)
+    rendered = render((yield Render(variant.prompt)), spec.returns.write)
+    request = Request(
+        step=spec.name,
+        messages=rendered.messages,
+        prefix_messages=rendered.prefix_messages,
+        schema=spec.returns.schema,
+        sampling=spec.sampling,
+        logprobs=spec.cascade is not None and spec.cascade.judge.logprobs,
+        item=rendered.item,
+        tenant=rendered.tenant,
+        arm=arm,
+    )
+    answer: Answer[T] = yield Within(
+        f"step {spec.name}",
+        step_attributes(request, chain.tiers[0].name, around.where),
+        _accounted(_Step(spec, around, chain, request, started)),
+        describe_answer,
+    )
+    return answer
+
+
+def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:
+    """Pick the arm of this flow run; outside of one there is nothing to be sticky to."""
+    unit = around.where.flow_run_id
+    if spec.rollout is None or unit is None:
+        return "", Variant()
+    arm = spec.rollout.arm_of(unit)
+    variant = spec.rollout.candidate if arm == "candidate" else Variant()
+    return f"{spec.rollout.name}/{arm}", variant
+
+
+def _chain(spec: StepSpec[Any], variant: Variant, around: Surroundings) -> Chain:
+    rule = spec.cascade
+    steps = (variant.tier or spec.tier, *(rule.stronger if rule else ()))
+    helpers = rule.judge.tiers if rule else ()
+    tiers = {
+        name: resolve(around.settings.tiers, name, around.environ) for name in (*steps, *helpers)
+    }
+    return Chain([tiers[name] for name in steps], {name: tiers[name] for name in helpers}, rule)
+
+
+def _accounted(step: _Step[T]) -> Plan[Answer[T]]:
+    where = step.around.where
+    try:
+        answer = yield from _cached_or_asked(step)
+    except TierflowError as error:
+        yield Account(
+            failed_row_of(error, step.request, step.trail, step.chain, where, step.latency_ms)
+        )
+        raise
+    trace_id, span_id = span_ids()
+    answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
+    yield Account(row_of(answer, step.request, where))
+    return answer
+
+
+def _cached_or_asked(step: _Step[T]) -> Plan[Answer[T]]:
+    cache = step.spec.cache
+    if cache is None or not _may_cache(step, cache):
+        return (yield from _asked(step, None))
+    key = request_key(step.request, step.chain.identity)
+    while True:
+        stored: Stored | None = yield Find(key)
+        if stored is not None and (hit := _hit(step, stored)) is not None:
+            return hit
+        # Those who waited for the same question get None: their answer is in the store now.
+        answer: Answer[T] | None = yield Once(key, _asked(step, key))
+        if answer is not None:
+            return answer
+
+
+def _may_cache(step: _Step[Any], cache: ExactCache) -> bool:
+    own = step.spec.sampling
+    temperatures = (own.over(each.tier.sampling).temperature for each in step.chain.tiers)
+    return step.around.settings.cache.enabled and cache.allows(temperatures)
+
+
+def _hit(step: _Step[T], stored: Stored) -> Answer[T] | None:
+    """Return a stored answer as this step's own; None if it does not fit the result type."""
+    try:
+        value = step.spec.returns.load(stored.value)
+    except UnparseableReplyError:
+        return None
+    if step.spec.on_chunk is not None:
+        step.spec.on_chunk(Chunk(stored.text, stored.tier, stored.model, attempt=0))
+    return hit_of(value, stored, step.request, step.around.settings.tiers)
+
+
+def _asked(step: _Step[T], key: Key | None) -> Plan[Answer[T]]:
+    """Ask the chain; keep the answer under `key` unless it is None."""
+    spec, settings = step.spec, step.around.settings
+    question = Question(step.request, spec.returns.read, step.trail, on_chunk=spec.on_chunk)
+    outcome = yield from run_chain(question, step.chain)
+    answer = answer_of(
+        outcome, step.request, step.trail, "miss" if key else "off", settings.tiers
+    )
+    if key is not None and spec.cache is not None:
+        stored = stored_of(answer, outcome.parsed.reply.usage, spec.returns)
+        yield Keep(key, stored, spec.name, spec.cache.ttl_s or settings.cache.ttl_s)
+    return answer

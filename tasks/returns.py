@@ -1,0 +1,123 @@
+"""Returns: the result type of a step as JSON schema, as a reader of replies, and back to JSON."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError, create_model
+
+from ..errors import UnparseableReplyError
+
+T = TypeVar("T")
+
+
+class Returns(Generic[T]):
+    """A result type. `str` means the reply as it is; anything else travels as a JSON object.
+
+    Types that are no JSON object (Literal, list, int, ...) travel as `{"value": ...}`, because
+    structured output needs an object at the top.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # pydantic's validators need not travel to workers; they are built there.
+        return Returns, (self.kind,)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the reply itself is the value."""
+        return self.kind is str
+
+    @cached_property
+    def schema(self) -> Mapping[str, Any] | None:
+        """The JSON schema a reply must fit, None for text."""
+        return None if self.is_text else strict(self._carrier.json_schema())
+
+    def read(self, text: str) -> T:
+        """Return the value a reply holds. Raises UnparseableReplyError, which says what is wrong."""
+        if self.is_text:
+            return text  # type: ignore[return-value]  # T is str here
+        try:
+            value = self._carrier.validate_json(_json_in(text))
+        except ValidationError as exc:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'reply'}: {fault['msg']}"
+                for fault in exc.errors(include_input=False, include_url=False)
+            )
+            raise UnparseableReplyError(
+                f"The reply does not fit {self._name}: {faults}.", text=text
+            ) from exc
+        return self._unwrap(value)
+
+    def dump(self, value: Any) -> Any:
+        """Return a value as JSON data."""
+        return value if self.is_text else self._adapter.dump_python(value, mode="json")
+
+    def load(self, data: Any) -> T:
+        """Return the value of JSON data. Raises UnparseableReplyError."""
+        try:
+            return self._adapter.validate_python(data)
+        except ValidationError as exc:
+            raise UnparseableReplyError(f"What was stored does not fit {self._name}.") from exc
+
+    def write(self, value: Any) -> str:
+        """Return the reply that would hold a value: how an example in a prompt is written."""
+        if self.is_text:
+            return str(value)
+        checked: Any = self._adapter.validate_python(value)
+        carried = checked if self._is_object else self._carrier.validate_python({"value": checked})
+        return self._carrier.dump_json(carried).decode()
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.kind, "__name__", str(self.kind))
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self.kind)
+
+    @cached_property
+    def _is_object(self) -> bool:
+        schema = self._adapter.json_schema()
+        if "$ref" in schema:
+            schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+        return "properties" in schema
+
+    @cached_property
+    def _carrier(self) -> TypeAdapter[Any]:
+        if self._is_object:
+            return self._adapter
+        return TypeAdapter(create_model("Result", value=(self.kind, ...)))
+
+    def _unwrap(self, value: Any) -> T:
+        unwrapped: T = value if self._is_object else value.value
+        return unwrapped
+
+
+def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema in the strict form of structured output: closed objects, all required.
+
+    Source: OpenAI, "Structured model outputs", supported schemas.
+    """
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, list):
+            return [visit(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        seen = {key: visit(item) for key, item in node.items() if key not in {"default", "properties"}}
+        if "properties" in node:
+            # Below this key stand names of fields, which may well be called "default".
+            seen["properties"] = {name: visit(item) for name, item in node["properties"].items()}
+            seen |= {"additionalProperties": False, "required": list(node["properties"])}
+        return seen
+
+    return visit(dict(schema))  # type: ignore[no-any-return]  # an object stays one
+
+
+def _json_in(text: str) -> str:
+    """Return the JSON part of a reply: models wrap it in code fences or a sentence."""
+    start, end = text.find("{"), text.rfind("}")
+    return text[start : end + 1] if 0 <= start < end else text

@@ -1,0 +1,56 @@
+"""Spec: what a step was told by its decorator, and what its plan may know of the world."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from ..caching import ExactCache
+from ..request import Sampling
+from ..rollouts import Rollout
+from ..routing import Cascade, OnChunk
+from ..settings import Settings
+from ..tracing import Row, Where
+from .returns import Returns
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec(Generic[T]):
+    """What the decorator was told. Travels to workers, so it holds values and functions only."""
+
+    name: str
+    tier: str
+    returns: Returns[T]
+    cascade: Cascade | None = None
+    cache: ExactCache | None = field(default_factory=ExactCache)
+    sampling: Sampling = field(default_factory=Sampling)
+    rollout: Rollout | None = None
+    on_chunk: OnChunk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a plan may know of the world. `environ`: API keys. `clock`: monotonic seconds."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    where: Where
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """Effect: call a prompt function with the step's arguments; None means the step's own.
+
+    Sends back what the function returned, awaited if need be.
+    """
+
+    prompt: Callable[..., Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Effect: enter a step's end in the ledger. Sends back None."""
+
+    row: Row

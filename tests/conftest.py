@@ -1,0 +1,97 @@
+"""Fixtures: a fake provider on a real socket, a project folder of its own, a real Prefect server."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.fakes import FakeProvider
+from tierflow.tasks import close_hands
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 10.0}
+"""Of every deployment in a test's catalogue, so that costs can be worked out by hand."""
+
+Catalogue = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def running_provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
+        yield provider
+        _close_vendor_clients()
+
+
+@pytest.fixture
+def provider(running_provider: FakeProvider) -> FakeProvider:
+    """The fake provider, with no script and no calls yet."""
+    running_provider.reset()
+    return running_provider
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory without any key or setting of the machine's."""
+    for name in os.environ:
+        if name.startswith("TIERFLOW_") or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    close_hands()
+
+
+@pytest.fixture
+def catalogue(project: Path, provider: FakeProvider) -> Catalogue:
+    """Write a tierflow.toml whose tiers are models of the fake provider.
+
+    `catalogue(fast=["a", "b"], frontier=["c"], timeout_s=1.0)`; what is not named answers at the
+    model of its own name.
+    """
+
+    def write(*, timeout_s: float = 10.0, max_wait_s: float = 5.0, **tiers: list[str]) -> Path:
+        named = {"fast": ["fast"], "standard": ["standard"], "frontier": ["frontier"]} | tiers
+        lines: list[str] = []
+        for tier, models in named.items():
+            heading = tier if tier in {"fast", "standard", "frontier"} else f"specialist.{tier}"
+            deployments = ", ".join(_deployment(model, provider.base_url) for model in models)
+            lines += [
+                f"[tiers.{heading}]",
+                f"deployments = [{deployments}]",
+                f"timeout_s = {timeout_s}",
+                f"max_wait_s = {max_wait_s}",
+            ]
+        path = project / "tierflow.toml"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+def _deployment(model: str, base_url: str) -> str:
+    fields: dict[str, Any] = {"model": f"openai/{model}", "api_base": base_url, **PRICES}
+    return "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in fields.items()) + " }"
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own, for tests that run flows."""
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+def _close_vendor_clients() -> None:
+    """Close the connections that litellm keeps for reuse: it closes none itself."""
+    import litellm
+
+    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
+        close = getattr(client, "close", None)
+        if close is not None and not asyncio.iscoroutinefunction(close):
+            close()
+    litellm.in_memory_llm_clients_cache.flush_cache()

@@ -1,0 +1,23 @@
+"""Fakes: a scripted LLM provider behind a real socket. Imports nothing of the package."""
+
+from __future__ import annotations
+
+from .ledger import Recorded
+from .provider import FakeProvider
+from .steps import BreakStream, Compute, Drop, Fail, Hang, Raw, Say, Script, Step
+from .wire import Load
+
+__all__ = [
+    "BreakStream",
+    "Compute",
+    "Drop",
+    "Fail",
+    "FakeProvider",
+    "Hang",
+    "Load",
+    "Raw",
+    "Recorded",
+    "Say",
+    "Script",
+    "Step",
+]

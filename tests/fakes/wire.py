@@ -1,0 +1,179 @@
+"""Wire: the JSON of OpenAI's chat-completions API and vLLM's metrics text. Pure, no I/O."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, TypeAlias, cast
+
+from pydantic_core import to_json
+
+from .steps import Say
+
+Json: TypeAlias = dict[str, Any]
+FINGERPRINT = "fp_fake"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one engine reports on ``/metrics``; ``kv_cache_usage`` is a share from 0 to 1."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_cache_usage: float = 0.0
+    model: str = "fake"
+    engine: str = "0"
+
+
+def error(
+    message: str,
+    *,
+    kind: str | None = "invalid_request_error",
+    code: str | None = None,
+) -> Json:
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def completion(say: Say, body: Json, number: int) -> Json:
+    """The whole answer to a request that did not ask for a stream."""
+    choice: Json = {
+        "index": 0,
+        "message": {"role": "assistant", "content": _text(say), "refusal": None},
+        "logprobs": None,
+        "finish_reason": say.finish_reason,
+    }
+    if _wants_logprobs(say, body):
+        choice["logprobs"] = _logprobs(_tokens(say, body))
+    envelope = _envelope(say, body, number, "chat.completion")
+    return {**envelope, "choices": [choice], "usage": usage(say, body)}
+
+
+def opening_chunks(say: Say, body: Json, number: int) -> Iterator[Json]:
+    """The chunk that names the role, then one chunk a token."""
+    yield _chunk(say, body, number, {"role": "assistant", "content": ""})
+    for token in _tokens(say, body):
+        logprobs = _logprobs([token]) if _wants_logprobs(say, body) else None
+        yield _chunk(say, body, number, {"content": token[0]}, logprobs=logprobs)
+
+
+def closing_chunks(say: Say, body: Json, number: int) -> Iterator[Json]:
+    """The chunk with the finish reason and, for a request that asked, the usage chunk."""
+    yield _chunk(say, body, number, {}, finish_reason=say.finish_reason)
+    if _wants_usage(body):
+        envelope = _envelope(say, body, number, "chat.completion.chunk")
+        yield {**envelope, "choices": [], "usage": usage(say, body)}
+
+
+def usage(say: Say, body: Json) -> Json:
+    asked, said = say.input_tokens, say.output_tokens
+    prompt = ceil(_characters(body.get("messages")) / 4) if asked is None else asked
+    answer = ceil(len(_text(say)) / 4) if said is None else said
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": answer,
+        "total_tokens": prompt + answer,
+        "prompt_tokens_details": {"cached_tokens": say.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": say.reasoning_tokens},
+    }
+
+
+def models(names: Iterable[str]) -> Json:
+    rows = [{"id": name, "object": "model", "created": 0, "owned_by": "fake"} for name in names]
+    return {"object": "list", "data": rows}
+
+
+def metrics(loads: Iterable[Load]) -> str:
+    """Prometheus text with vLLM's names, one line an engine."""
+    rows = tuple(loads)
+    series = (
+        (
+            "vllm:num_requests_running",
+            "Number of requests in model execution batches.",
+            [float(load.running) for load in rows],
+        ),
+        (
+            "vllm:num_requests_waiting",
+            "Number of requests waiting to be processed.",
+            [float(load.waiting) for load in rows],
+        ),
+        (
+            "vllm:kv_cache_usage_perc",
+            "KV-cache usage. 1 means 100 percent usage.",
+            [float(load.kv_cache_usage) for load in rows],
+        ),
+    )
+    lines: list[str] = []
+    for name, meaning, values in series:
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        for load, value in zip(rows, values, strict=True):
+            lines.append(f'{name}{{engine="{load.engine}",model_name="{load.model}"}} {value}')
+    return "\n".join(lines) + "\n"
+
+
+def _envelope(say: Say, body: Json, number: int, kind: str) -> Json:
+    return {
+        "id": f"chatcmpl-fake-{number:06d}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": say.response_model or body["model"],
+        "system_fingerprint": FINGERPRINT,
+    }
+
+
+def _chunk(
+    say: Say,
+    body: Json,
+    number: int,
+    delta: Json,
+    *,
+    logprobs: Json | None = None,
+    finish_reason: str | None = None,
+) -> Json:
+    choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+    chunk = {**_envelope(say, body, number, "chat.completion.chunk"), "choices": [choice]}
+    # The real API sends a null usage on every chunk of a stream that will end with a usage chunk.
+    return {**chunk, "usage": None} if _wants_usage(body) else chunk
+
+
+def _text(say: Say) -> str:
+    return say.text if isinstance(say.text, str) else to_json(say.text).decode()
+
+
+def _tokens(say: Say, body: Json) -> list[tuple[str, float]]:
+    text, wanted = _text(say), say.logprobs
+    if wanted is None or not _wants_logprobs(say, body):
+        return [(word, 0.0) for word in re.findall(r"^\s+|\S+\s*", text)]
+    cuts = [place * len(text) // len(wanted) for place in range(len(wanted) + 1)]
+    return [(text[cuts[i] : cuts[i + 1]], value) for i, value in enumerate(wanted)]
+
+
+def _logprobs(tokens: Iterable[tuple[str, float]]) -> Json:
+    content = [
+        {"token": token, "logprob": value, "bytes": list(token.encode()), "top_logprobs": []}
+        for token, value in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _wants_logprobs(say: Say, body: Json) -> bool:
+    return bool(say.logprobs) and body.get("logprobs") is True
+
+
+def _wants_usage(body: Json) -> bool:
+    options: object = body.get("stream_options")
+    return isinstance(options, dict) and cast(Json, options).get("include_usage") is True
+
+
+def _characters(content: object) -> int:
+    """Characters of text in a message's content, in one part of it, or in a list of either."""
+    if isinstance(content, str):
+        return len(content)
+    if isinstance(content, list):
+        return sum(_characters(item) for item in cast(list[object], content))
+    if isinstance(content, dict):
+        part = cast(Json, content)
+        return _characters(part.get("content")) + _characters(part.get("text"))
+    return 0

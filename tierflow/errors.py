@@ -1,0 +1,121 @@
+"""Ground: the one tree of errors. Vendor errors are mapped into it once (routing/vendor.py).
+
+TierflowError
+├── ConfigError                  tierflow.toml or TIERFLOW_* is wrong; raised before any call
+│   ├── ConfigNotFoundError      TIERFLOW_CONFIG names a file that does not exist
+│   ├── UnknownTierError         a step or a cascade names a tier the catalogue lacks
+│   └── MissingKeyError          no deployment of a tier has its API key
+├── PromptError                  the prompt function returned something that is no prompt
+├── AttemptError                 one call to one deployment failed
+│   ├── AttemptTimeoutError      no answer (or no next chunk) within timeout_s
+│   ├── RateLimitedError         HTTP 429
+│   ├── ProviderDownError        HTTP 5xx, connection refused or broken
+│   ├── DeniedError              HTTP 401, 403, 404: key or model name is not accepted
+│   ├── ContextLengthError       the request is longer than the model's window
+│   └── RejectedError            any other 4xx: the request itself is wrong everywhere
+├── AllDeploymentsFailedError    every deployment of every tier in the chain failed
+├── UnparseableReplyError        no tier's reply fits the step's result type
+├── RecordingNotFoundError       replay/… has no recorded answer for this request
+└── StoreError                   a file of the cache or the ledger cannot be used
+"""
+
+from collections.abc import Sequence
+
+
+class TierflowError(Exception):
+    """Root of every error that tierflow raises on purpose."""
+
+
+class ConfigError(TierflowError):
+    """The configuration is wrong; the message names file, field and remedy."""
+
+
+class ConfigNotFoundError(ConfigError):
+    """`TIERFLOW_CONFIG` names a file that does not exist."""
+
+
+class UnknownTierError(ConfigError):
+    """A tier name is not in the catalogue."""
+
+
+class MissingKeyError(ConfigError):
+    """No deployment of a tier has its API key in the environment."""
+
+
+class PromptError(TierflowError):
+    """A prompt function returned something that is no prompt."""
+
+
+class AttemptError(TierflowError):
+    """One call to one deployment failed.
+
+    `deployment`: its model name. `retry_after_s`: seconds the provider asked us to wait, or None.
+    `elsewhere`: whether another deployment may succeed where this one failed.
+    `counts_against_deployment`: whether the deployment, not the request, is at fault.
+    """
+
+    elsewhere = True
+    counts_against_deployment = True
+
+    def __init__(
+        self, message: str, *, deployment: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.deployment = deployment
+        self.retry_after_s = retry_after_s
+
+
+class AttemptTimeoutError(AttemptError):
+    """No answer, or no next chunk, within `timeout_s`."""
+
+
+class RateLimitedError(AttemptError):
+    """HTTP 429."""
+
+
+class ProviderDownError(AttemptError):
+    """HTTP 5xx, or the connection was refused or broken."""
+
+
+class DeniedError(AttemptError):
+    """HTTP 401, 403 or 404: the key or the model name is not accepted."""
+
+
+class ContextLengthError(AttemptError):
+    """The request is longer than the model's context window."""
+
+    counts_against_deployment = False
+
+
+class RejectedError(AttemptError):
+    """Any other 4xx: the request is wrong, and would be elsewhere too."""
+
+    elsewhere = False
+    counts_against_deployment = False
+
+
+class AllDeploymentsFailedError(TierflowError):
+    """Every deployment that could answer failed. `attempts`: one error each, in order."""
+
+    def __init__(self, message: str, attempts: Sequence[AttemptError]) -> None:
+        super().__init__(message)
+        self.attempts = tuple(attempts)
+
+
+class UnparseableReplyError(TierflowError):
+    """A reply does not fit the step's result type, after one repair attempt.
+
+    `text`: the last reply. It stays out of the message, which may be logged.
+    """
+
+    def __init__(self, message: str, *, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+
+
+class RecordingNotFoundError(TierflowError):
+    """A `replay/…` deployment has no recorded answer for this request."""
+
+
+class StoreError(TierflowError):
+    """A file of the cache or the ledger cannot be used; the message names it."""

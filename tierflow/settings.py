@@ -1,0 +1,201 @@
+"""Ground: one tree of settings from tierflow.toml and TIERFLOW_*. Reads files; opens nothing else.
+
+Later sources go over earlier ones, key by key: catalogue.toml (shipped), tierflow.toml (found
+upward from the working directory, or named by TIERFLOW_CONFIG), then environment variables such
+as TIERFLOW_HOME or TIERFLOW_TIERS__FAST__TIMEOUT_S=10.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
+from .request import Sampling
+
+CONFIG_NAME = "tierflow.toml"
+_SHIPPED = Path(__file__).with_name("catalogue.toml")
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Deployment(BaseModel):
+    """One model at one endpoint."""
+
+    model_config = _STRICT
+
+    model: str = Field(description="litellm's name, provider first: anthropic/claude-haiku-5-5")
+    api_base: str | None = Field(default=None, description="endpoint, for self-hosted engines")
+    api_key_env: str | None = Field(default=None, description="variable that holds the API key")
+    input_usd_per_mtok: float | None = Field(default=None, ge=0)
+    output_usd_per_mtok: float | None = Field(default=None, ge=0)
+    cache_read_usd_per_mtok: float | None = Field(default=None, ge=0)
+    cache_write_usd_per_mtok: float | None = Field(default=None, ge=0)
+    params: Mapping[str, Any] = Field(
+        default_factory=dict, description="further options of the chat request, passed as they are"
+    )
+
+    @property
+    def name(self) -> str:
+        """The model, and the endpoint where one is named: tells deployments of a tier apart."""
+        return f"{self.model}@{self.api_base}" if self.api_base else self.model
+
+    @property
+    def provider(self) -> str:
+        """The first part of the model's name."""
+        return self.model.partition("/")[0]
+
+
+class Tier(BaseModel):
+    """Deployments that are as good as each other, asked in order."""
+
+    model_config = _STRICT
+
+    deployments: tuple[Deployment, ...] = Field(min_length=1)
+    timeout_s: float = Field(default=60.0, gt=0, description="limit for one call, or one chunk")
+    max_wait_s: float = Field(
+        default=30.0, ge=0, description="longest wait for a Retry-After when all else failed"
+    )
+    sampling: Sampling = Field(
+        default=Sampling(temperature=0),
+        description="the tier's own; without temperature = 0 answers are not cached",
+    )
+
+    @field_validator("deployments", "sampling", mode="before")
+    @classmethod
+    def _read_json(cls, value: object) -> object:
+        # pydantic-settings leaves what lies below a mapping (the specialists) as the raw text.
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class Catalogue(BaseModel):
+    """The tiers by name. Specialists are named `specialist.<domain>`."""
+
+    model_config = _STRICT
+
+    fast: Tier
+    standard: Tier
+    frontier: Tier
+    specialist: Mapping[str, Tier] = Field(default_factory=dict)
+
+    def items(self) -> Iterator[tuple[str, Tier]]:
+        """Yield name and tier, cheapest first, specialists last."""
+        yield from (("fast", self.fast), ("standard", self.standard), ("frontier", self.frontier))
+        for domain, tier in self.specialist.items():
+            yield f"specialist.{domain}", tier
+
+    def get(self, name: str) -> Tier:
+        """Return the tier of that name. Raises UnknownTierError."""
+        known = dict(self.items())
+        try:
+            return known[name]
+        except KeyError:
+            raise UnknownTierError(
+                f"No tier {name!r}. Known: {', '.join(known)}. Use one of them, or add "
+                f"[tiers.specialist.<domain>] to {CONFIG_NAME}."
+            ) from None
+
+
+class CacheSettings(BaseModel):
+    """The exact cache."""
+
+    model_config = _STRICT
+
+    enabled: bool = True
+    ttl_s: float = Field(default=7 * 24 * 3600.0, gt=0, description="how long an answer is kept")
+    size_limit_mb: int = Field(default=1024, gt=0, description="the oldest go when it is passed")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIERFLOW_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    home: Path = Field(default=Path(".tierflow"), description="folder of the embedded stores")
+    tiers: Catalogue
+    cache: CacheSettings = CacheSettings()
+    replay_dir: Path | None = Field(
+        default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # .env files are the app's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over tierflow.toml (given as init values) over the shipped catalogue."""
+        shipped = InitSettingsSource(settings_cls, _read(_SHIPPED))
+        return env_settings, init_settings, shipped
+
+
+def settings() -> Settings:
+    """Return the settings for this process's directory and environment, read once for each.
+
+    Raises ConfigNotFoundError, or ConfigError that names the file or variable, the field and why.
+    """
+    ours = tuple(sorted(item for item in os.environ.items() if item[0].startswith("TIERFLOW_")))
+    return _load(Path.cwd(), ours)
+
+
+def config_path() -> Path | None:
+    """Return the tierflow.toml in force, None if there is none. Raises ConfigNotFoundError."""
+    return _find(Path.cwd())
+
+
+def _find(directory: Path) -> Path | None:
+    if named := os.environ.get("TIERFLOW_CONFIG"):
+        path = Path(named).expanduser().resolve()
+        if not path.is_file():
+            raise ConfigNotFoundError(
+                f"TIERFLOW_CONFIG names {path}, which does not exist. Correct the path, or unset "
+                f"it to use the nearest {CONFIG_NAME} above the working directory."
+            )
+        return path
+    candidates = (folder / CONFIG_NAME for folder in (directory, *directory.parents))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@lru_cache(maxsize=8)
+def _load(directory: Path, _environment: tuple[tuple[str, str], ...]) -> Settings:
+    path = _find(directory)
+    values = _read(path) if path else {}
+    where = f"{path} or a TIERFLOW_* variable" if path else "a TIERFLOW_* variable"
+    try:
+        loaded = Settings(**values)
+    except ValidationError as exc:
+        faults = "; ".join(
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()
+        )
+        raise ConfigError(f"Wrong settings in {where}: {faults}.") from exc
+    except SettingsError as exc:
+        raise ConfigError(f"Wrong settings in {where}: {exc} ({exc.__cause__}).") from exc
+    # Relative folders belong to the project, not to wherever a worker happens to run.
+    root = path.parent if path else directory
+    anchored = {"home": root / loaded.home}
+    if loaded.replay_dir is not None:
+        anchored["replay_dir"] = root / loaded.replay_dir
+    return loaded.model_copy(update=anchored)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not valid TOML: {exc}. Correct that line.") from exc

@@ -1,0 +1,39 @@
+"""tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
+
+from .ledger import Ledger, Row, Where, open_ledger
+from .prices import Prices, first_priced, prices_of
+from .report import StepSummary, as_table, headline, summarise
+from .spans import (
+    AttemptSpan,
+    Within,
+    attempt,
+    describe_answer,
+    span,
+    span_ids,
+    step_attributes,
+    within_judge,
+)
+from .usage import usage_of
+
+__all__ = [
+    "AttemptSpan",
+    "Ledger",
+    "Prices",
+    "Row",
+    "StepSummary",
+    "Where",
+    "Within",
+    "as_table",
+    "attempt",
+    "describe_answer",
+    "first_priced",
+    "headline",
+    "open_ledger",
+    "prices_of",
+    "span",
+    "span_ids",
+    "step_attributes",
+    "summarise",
+    "usage_of",
+    "within_judge",
+]

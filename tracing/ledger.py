@@ -1,0 +1,79 @@
+"""Ledger: one row per step that ended. Written by steps; read by reports and the CLI."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where and when a step ran: ISO time in UTC, ids as text; None outside of a run."""
+
+    at: str
+    flow_run_id: str | None = None
+    flow: str | None = None
+    task_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One step's end, good or bad. `at`: when it began, ISO time in UTC.
+
+    `outcome`: "ok", or the error's name. `asks`: replies that were paid for. `cost_usd`: None if
+    any of them has no price. `strongest_usd`: see Answer.
+    """
+
+    at: str
+    flow_run_id: str | None
+    flow: str | None
+    task_run_id: str | None
+    step: str
+    outcome: str
+    tier: str
+    model: str
+    arm: str
+    tenant: str
+    cache: str
+    asks: int
+    failed_attempts: int
+    escalations: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost_usd: float | None
+    saved_usd: float | None
+    strongest_usd: float | None
+    latency_ms: float
+    ttft_ms: float | None
+    trace_id: str | None
+    span_id: str | None
+
+
+class Ledger(Protocol):
+    """Keeps rows. Every method raises StoreError where the store cannot be used."""
+
+    def add(self, row: Row) -> None:
+        """Keep one row; it is durable when this returns."""
+        ...
+
+    def of_flow_run(self, flow_run_id: str) -> Sequence[Row]:
+        """Return the rows of one flow run, oldest first."""
+        ...
+
+    def last_flow_run(self) -> str | None:
+        """Return the id of the flow run that wrote last."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open; the next call opens it again."""
+        ...
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Return the ledger that the settings name; its file is opened on first use."""
+    from .sql_ledger import SqlLedger  # noqa: PLC0415  # SQLAlchemy takes 0.1 s to import
+
+    return SqlLedger(settings.home / "ledger.db")

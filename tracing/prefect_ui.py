@@ -1,0 +1,103 @@
+"""Prefect UI: what a person sees of steps there: run names, tags, state names, the cost table.
+
+The only module that reaches into Prefect's run contexts for writing; a contract test holds every
+supported version of Prefect to what is assumed here.
+"""
+
+import json
+import logging
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.flows import Flow
+from prefect.states import Completed, State
+from slugify import slugify
+
+from ..errors import StoreError
+from ..request import Answer
+from ..settings import settings
+from .ledger import open_ledger
+from .report import as_table, headline, summarise
+
+_LOG = logging.getLogger("tierflow")
+
+
+def conclude(answer: Answer[Any], data: Any) -> Any:
+    """Name the current task run after its answer; return `data` in a state that says how it came.
+
+    Outside a task run (a step's `.fn` in a unit test) return `data` itself.
+    """
+    context = TaskRunContext.get()
+    if context is None:
+        return data
+    run = context.task_run
+    run.name = f"{run.name} · {answer.tier} · {answer.model} · {_price(answer)}"
+    # Changing the run in place costs no request: the terminal state's event carries it along.
+    run.tags = sorted({*run.tags, *_tags(answer)})
+    return Completed(name=_state_name(answer), data=data)
+
+
+def _tags(answer: Answer[Any]) -> list[str]:
+    tags = [f"tier: {answer.tier}", f"model: {answer.model}", f"cache: {answer.cache}"]
+    if answer.escalations:
+        tags.append("escalated")
+    if answer.failures:
+        tags.append("failed over")
+    if answer.cost_usd is None:
+        tags.append("unpriced")
+    if answer.arm:
+        tags.append(f"arm: {answer.arm}")
+    return tags
+
+
+def _state_name(answer: Answer[Any]) -> str:
+    if answer.cache == "exact":
+        return "Cached (exact)"
+    return f"Escalated to {answer.tier}" if answer.escalations else f"Answered by {answer.tier}"
+
+
+def _price(answer: Answer[Any]) -> str:
+    if answer.cache == "exact":
+        return "cached"
+    return "unpriced" if answer.cost_usd is None else f"${answer.cost_usd:.6f}"
+
+
+def report_at_end() -> None:
+    """Have the flow run that is under way publish its cost table when it ends."""
+    context = FlowRunContext.get()
+    if context is None or context.flow is None:
+        return
+    flow = context.flow
+    for hooks in (
+        flow.on_completion_hooks,
+        flow.on_failure_hooks,
+        flow.on_cancellation_hooks,
+        flow.on_crashed_hooks,
+    ):
+        if publish_report not in hooks:
+            hooks.append(publish_report)
+
+
+def publish_report(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # the signature of a Prefect hook
+    """Write the flow run's cost table as an artifact."""
+    try:
+        rows = open_ledger(settings()).of_flow_run(str(flow_run.id))
+    except StoreError as error:
+        _LOG.warning("%s The flow run has no cost table.", error)
+        return
+    if not rows:
+        return
+    summaries = summarise(rows)
+    with get_client(sync_client=True) as client:
+        client.create_artifact(
+            ArtifactCreate(
+                key=f"tierflow-{slugify(flow.name)}",
+                type="table",
+                description=headline(summaries[-1]),
+                data=json.dumps(as_table(summaries)),
+                flow_run_id=flow_run.id,
+            )
+        )

@@ -1,0 +1,135 @@
+"""Prices: what a call's tokens cost in USD. Reads litellm's price map as data, never imports it.
+
+Importing litellm costs seconds, and a run answered from the cache must be able to name its prices.
+"""
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..request import Usage
+from ..settings import Deployment, Tier
+
+_MAP_FILE = "model_prices_and_context_window_backup.json"
+_STEP = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """USD per token. A request longer than `above_tokens` is priced by the next `Prices`."""
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+    above_tokens: int | None = None
+    above: "Prices | None" = None
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Return what these tokens cost."""
+        if self.above and self.above_tokens is not None and usage.input_tokens > self.above_tokens:
+            return self.above.cost_usd(usage)
+        fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+        return (
+            fresh * self.input
+            + usage.cache_read_tokens * self.cache_read
+            + usage.cache_write_tokens * self.cache_write
+            + usage.output_tokens * self.output
+        )
+
+
+def prices_of(deployment: Deployment) -> Prices | None:
+    """Return the deployment's own prices, else litellm's for its model, else None: unpriced.
+
+    Raises ConfigError where only one of the two main prices is given.
+    """
+    own_input, own_output = deployment.input_usd_per_mtok, deployment.output_usd_per_mtok
+    if own_input is None and own_output is None:
+        return _listed(deployment.model)
+    if own_input is None or own_output is None:
+        raise ConfigError(
+            f"{deployment.name} has only one of input_usd_per_mtok and output_usd_per_mtok. "
+            "Give both, or neither to use litellm's price map."
+        )
+    read, write = deployment.cache_read_usd_per_mtok, deployment.cache_write_usd_per_mtok
+    return Prices(
+        input=own_input / 1e6,
+        output=own_output / 1e6,
+        cache_read=(own_input if read is None else read) / 1e6,
+        cache_write=(own_input if write is None else write) / 1e6,
+    )
+
+
+def first_priced(tier: Tier) -> tuple[Deployment, Prices] | None:
+    """Return the first deployment of a tier whose price is known, with its prices."""
+    return _first((deployment, prices_of(deployment)) for deployment in tier.deployments)
+
+
+def _first(
+    pairs: Iterable[tuple[Deployment, Prices | None]],
+) -> tuple[Deployment, Prices] | None:
+    for deployment, prices in pairs:
+        if prices is not None:
+            return deployment, prices
+    return None
+
+
+@lru_cache(maxsize=256)
+def _listed(model: str) -> Prices | None:
+    entry = _entry(model)
+    if not entry or "input_cost_per_token" not in entry or "output_cost_per_token" not in entry:
+        return None
+    steps = sorted(int(match[1]) for key in entry if (match := _STEP.fullmatch(key)))
+    prices: Prices | None = None
+    above_tokens: int | None = None
+    for thousands in reversed(steps):
+        suffix = f"_above_{thousands}k_tokens"
+        prices = _read(entry, suffix, above_tokens, prices)
+        above_tokens = thousands * 1000
+    return _read(entry, "", above_tokens, prices)
+
+
+def _read(
+    entry: Mapping[str, Any], suffix: str, above_tokens: int | None, above: Prices | None
+) -> Prices:
+    def price(name: str, default: float) -> float:
+        value = entry.get(name + suffix)
+        if value is None:
+            value = entry.get(name)
+        return default if value is None else float(value)
+
+    fresh = price("input_cost_per_token", 0.0)
+    return Prices(
+        input=fresh,
+        output=price("output_cost_per_token", 0.0),
+        cache_read=price("cache_read_input_token_cost", fresh),
+        cache_write=price("cache_creation_input_token_cost", fresh),
+        above_tokens=above_tokens,
+        above=above,
+    )
+
+
+def _entry(model: str) -> Mapping[str, Any] | None:
+    listed = _price_map()
+    if model in listed:
+        return listed[model]
+    provider, _, rest = model.partition("/")
+    # The map names the big providers' models without the provider.
+    entry = listed.get(rest)
+    return entry if entry and entry.get("litellm_provider") == provider else None
+
+
+@lru_cache(maxsize=1)
+def _price_map() -> Mapping[str, Mapping[str, Any]]:
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError("litellm is not installed: pip install tierflow")
+    path = Path(spec.submodule_search_locations[0]) / _MAP_FILE
+    listed: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return listed

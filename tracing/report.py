@@ -1,0 +1,99 @@
+"""Report: a flow run's rows, summed per step. Knows no Prefect and no store."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .ledger import Row
+
+TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class StepSummary:
+    """One step's rows in numbers. Amounts in USD, times in ms; percentiles by nearest rank.
+
+    `calls`: how often the step ran. `cost_usd`: of the priced calls; `unpriced`: the others.
+    `strongest_usd`: the answers' tokens at the price of the strongest tier, None if unpriced.
+    """
+
+    step: str
+    tiers: str
+    calls: int
+    exact_hits: int
+    escalations: int
+    failed_attempts: int
+    failed_steps: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float
+    unpriced: int
+    saved_usd: float
+    strongest_usd: float | None
+    p50_ms: float
+    p95_ms: float
+    ttft_p50_ms: float | None
+
+
+def summarise(rows: Sequence[Row]) -> list[StepSummary]:
+    """Return a summary per step in order of appearance, and the total last."""
+    steps = dict.fromkeys(row.step for row in rows)
+    return [
+        *(_sum(step, [row for row in rows if row.step == step]) for step in steps),
+        _sum(TOTAL, rows),
+    ]
+
+
+def as_table(summaries: Iterable[StepSummary]) -> list[dict[str, Any]]:
+    """Return summaries as rows of a table, rounded to what a reader can use."""
+    return [
+        {name: _rounded(name, value) for name, value in asdict(each).items()} for each in summaries
+    ]
+
+
+def headline(total: StepSummary) -> str:
+    """Say in one line what a run cost, and what it would have cost on the strongest tier."""
+    said = f"{total.calls} calls, {total.exact_hits} from the cache, cost ${total.cost_usd:.4f}"
+    if total.unpriced:
+        said += f" and {total.unpriced} calls without a known price"
+    if total.strongest_usd is not None:
+        said += f"; the same answers on the strongest tier: ${total.strongest_usd:.4f}"
+    return said + "."
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value at a share (0-1) of the sorted values, by nearest rank."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def _sum(step: str, rows: Sequence[Row]) -> StepSummary:
+    latencies = [row.latency_ms for row in rows]
+    ttfts = [row.ttft_ms for row in rows if row.ttft_ms is not None]
+    strongest = [row.strongest_usd for row in rows if row.strongest_usd is not None]
+    return StepSummary(
+        step=step,
+        tiers=", ".join(dict.fromkeys(row.tier for row in rows)),
+        calls=len(rows),
+        exact_hits=sum(row.cache == "exact" for row in rows),
+        escalations=sum(row.escalations for row in rows),
+        failed_attempts=sum(row.failed_attempts for row in rows),
+        failed_steps=sum(row.outcome != "ok" for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        cached_tokens=sum(row.cache_read_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        cost_usd=math.fsum(row.cost_usd or 0.0 for row in rows),
+        unpriced=sum(row.cost_usd is None for row in rows),
+        saved_usd=math.fsum(row.saved_usd or 0.0 for row in rows),
+        strongest_usd=math.fsum(strongest) if strongest else None,
+        p50_ms=percentile(latencies, 0.5) if latencies else 0.0,
+        p95_ms=percentile(latencies, 0.95) if latencies else 0.0,
+        ttft_p50_ms=percentile(ttfts, 0.5) if ttfts else None,
+    )
+
+
+def _rounded(name: str, value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return round(value, 1) if name.endswith("_ms") else round(value, 6)

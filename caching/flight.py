@@ -1,7 +1,7 @@
 """Flights: identical requests that are under way at the same time in one process are asked once."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -20,7 +20,7 @@ class Flights:
         self._lock = threading.Lock()
 
     def board(self, key: Key) -> Future[None] | None:
-        """Return None to the leader, who goes on inside `leading`; the leader's future to everyone else."""
+        """Return None to the leader, who goes on inside `leading`; else the leader's future."""
         with self._lock:
             if waiting := self._under_way.get(key):
                 return waiting
@@ -31,7 +31,7 @@ class Flights:
             return None
 
     @contextmanager
-    def leading(self, key: Key) -> Iterator[None]:
+    def leading(self, key: Key) -> Generator[None]:
         """End the flight with the block: its followers wake, or get the error it raised."""
         error: Exception | None = None
         try:

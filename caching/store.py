@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import diskcache
+from diskcache.core import MODE_PICKLE
 from filelock import FileLock
 from pydantic import TypeAdapter
 
@@ -18,6 +19,7 @@ from ..request import Stored
 from .keys import Key
 
 T = TypeVar("T")
+_Disk: Any = diskcache.Disk
 
 _STORED = TypeAdapter(Stored)
 
@@ -56,32 +58,32 @@ class AnswerStore(Protocol):
         ...
 
 
-class _TextOnlyDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no types
+class _TextOnlyDisk(_Disk):  # type: ignore[misc]  # diskcache ships no types
     """Stores text and refuses the rest.
 
     diskcache pickles whatever is not text, bytes or a number, and unpickles what it finds in the
     folder, which lets a planted row run code (CVE-2025-69872). Here nothing reaches pickle.
     """
 
-    def put(self, key: object) -> tuple[object, bool]:
+    def put(self, key: Any) -> Any:
         if not isinstance(key, str):
             raise TypeError(f"A key is text, not {type(key).__name__}")
         return key, True
 
-    def get(self, key: object, raw: bool) -> object:
+    def get(self, key: Any, raw: Any) -> Any:
         if not raw or not isinstance(key, str):
             raise ValueError("a key that tierflow did not write")
         return key
 
-    def store(self, value: object, read: bool, key: object = diskcache.UNKNOWN) -> Any:
+    def store(self, value: Any, read: Any, key: Any = diskcache.UNKNOWN) -> Any:
         if not isinstance(value, str):
             raise TypeError(f"A value is text, not {type(value).__name__}")
-        return super().store(value, read, key=key)
+        return _Disk.store(self, value, read, key=key)
 
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:
-        if mode == diskcache.core.MODE_PICKLE:
+    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
+        if mode == MODE_PICKLE:
             raise ValueError("a pickled value, which is never loaded")
-        return super().fetch(mode, filename, value, read)
+        return _Disk.fetch(self, mode, filename, value, read)
 
 
 class DiskStore:
@@ -121,9 +123,7 @@ class DiskStore:
         def count(cache: Any) -> StoreStats:
             query = "SELECT tag, COUNT(*) FROM Cache GROUP BY tag ORDER BY tag"
             steps = {str(tag): int(number) for tag, number in cache._sql(query).fetchall()}  # noqa: SLF001  # there is no public count by tag
-            return StoreStats(
-                str(self._folder), sum(steps.values()), int(cache.volume()), steps
-            )
+            return StoreStats(str(self._folder), sum(steps.values()), int(cache.volume()), steps)
 
         return self._use(count)
 

@@ -79,9 +79,11 @@ class Digest(BaseModel):
     task_run_name="intent",
 )
 def triage(ticket: str) -> Prompt:
-    """What does the ticket want?"""
+    """Find what the ticket wants."""
     examples = [(row["text"], {"intent": row["intent"]}) for row in EXAMPLES]
-    return Prompt(prefix=f"Give the intent of the ticket.\n\n{GUIDE}", examples=examples, ask=ticket)
+    return Prompt(
+        prefix=f"Give the intent of the ticket.\n\n{GUIDE}", examples=examples, ask=ticket
+    )
 
 
 @llm_task(
@@ -91,14 +93,16 @@ def triage(ticket: str) -> Prompt:
     task_run_name="urgency",
 )
 def urgency(ticket: str) -> Prompt:
-    """How urgent is it?"""
+    """Find how urgent the ticket is."""
     examples = [(row["text"], {"urgency": row["urgency"]}) for row in EXAMPLES]
-    return Prompt(prefix=f"Give the urgency of the ticket.\n\n{GUIDE}", examples=examples, ask=ticket)
+    return Prompt(
+        prefix=f"Give the urgency of the ticket.\n\n{GUIDE}", examples=examples, ask=ticket
+    )
 
 
 @llm_task(tier="frontier", returns=Draft, task_run_name="draft")
 def draft(ticket: str) -> Prompt:
-    """Which reply template fits?"""
+    """Choose the reply template that fits."""
     library = "\n".join(f"- {row['id']}: {row['when']}" for row in TEMPLATES.values())
     examples = [(row["text"], {"template": row["template"]}) for row in EXAMPLES]
     return Prompt(prefix=f"Choose the reply template.\n\n{library}", examples=examples, ask=ticket)
@@ -106,7 +110,7 @@ def draft(ticket: str) -> Prompt:
 
 @llm_task(tier="standard", returns=Digest, task_run_name="digest")
 def digest(tickets: Sequence[str]) -> Prompt:
-    """What should the morning shift read first?"""
+    """Pick what the morning shift should read first."""
     return Prompt(
         prefix="Pick the tickets that the morning shift must read first, at most five.",
         ask="\n".join(tickets),
@@ -171,6 +175,6 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, help="only the first N tickets")
     show(inbox(parser.parse_args().limit))

@@ -4,7 +4,7 @@ litellm is transport and provider dialects here: its retries, caches and callbac
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -129,7 +129,7 @@ class LiteLLMClient:
 
 
 @contextmanager
-def _vendor_errors(deployment: str) -> Iterator[None]:
+def _vendor_errors(deployment: str) -> Generator[None]:
     try:
         yield
     except Exception as exc:

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 from ..errors import AllDeploymentsFailedError, AttemptError
-from ..request import Reply, Request
+from ..request import Reply, Request, Usage
 from .effects import Ask, OnChunk, Pause, Rank, Role, Standing
 from .tiers import NamedTier
 
@@ -17,13 +19,24 @@ _ASKS_PER_DEPLOYMENT = 2
 class Trail:
     """What one step has tried so far: replies that were paid for, and failed attempts."""
 
-    replies: list[Reply] = field(default_factory=list)
-    failures: list[AttemptError] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list[Reply])
+    failures: list[AttemptError] = field(default_factory=list[AttemptError])
 
     @property
     def next_attempt(self) -> int:
         """The number of the attempt to come, from 1."""
         return len(self.replies) + len(self.failures) + 1
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all replies."""
+        return reduce(add, (reply.usage for reply in self.replies), Usage())
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What all replies cost; None if one of them has no price: unknown is not zero."""
+        costs = [reply.cost_usd for reply in self.replies]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def failover(

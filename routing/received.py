@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from ..errors import ProviderDownError
@@ -53,9 +54,9 @@ class Stream:
     clock: Callable[[], float]
     started: float
     on_text: Callable[[str], None]
-    _texts: list[str] = field(default_factory=list)
-    _arrivals: list[float] = field(default_factory=list)
-    _logprobs: list[float] = field(default_factory=list)
+    _texts: list[str] = field(default_factory=list[str])
+    _arrivals: list[float] = field(default_factory=list[float])
+    _logprobs: list[float] = field(default_factory=list[float])
     _finish_reason: str | None = None
     _model: str | None = None
     _response_id: str | None = None
@@ -80,10 +81,7 @@ class Stream:
             # litellm passes an empty or malformed body on as a stream without an end.
             raise ProviderDownError(f"{deployment}: the stream was empty", deployment=deployment)
         arrivals = self._arrivals
-        gaps = sorted(
-            1000 * (later - earlier)
-            for earlier, later in zip(arrivals, arrivals[1:], strict=False)
-        )
+        gaps = sorted(1000 * (later - earlier) for earlier, later in pairwise(arrivals))
         return Received(
             text="".join(self._texts),
             model=self._model,

@@ -24,7 +24,7 @@ ZERO_SHOT_TEMPERATURE = 0.07
 YES_FROM = 0.2
 """The cosine from which a text is about a statement. Unrelated texts have 0 to 0.2 in MiniLM."""
 
-NEIGHBOURS = 8
+NEIGHBOURS = 12
 NEIGHBOUR_TEMPERATURE = 0.1
 """An example that is 0.1 less similar has 1/e of the vote."""
 
@@ -54,7 +54,7 @@ def few_shot(
     numbers = {label.value: number for number, label in enumerate(choice.labels)}
     known = [(text, numbers[value]) for text, value in examples]
     for number, label in enumerate(choice.labels):
-        known.extend((text, number) for text in _sayings(label))
+        known.extend((f"{label.text}: {said}", number) for said in _sayings(label))
     texts, voters = zip(*known, strict=True)
 
     similar = encoder.encode(texts) @ encoder.encode([ask])[0]
@@ -62,7 +62,8 @@ def few_shot(
     weights = _softmax(similar[nearest], NEIGHBOUR_TEMPERATURE)
     votes = np.bincount(np.array(voters)[nearest], weights, minlength=len(numbers))
     # What no neighbour has is unlikely, not impossible.
-    return (1 - _UNSEEN) * votes + _UNSEEN / len(numbers)
+    shares: Shares = (1 - _UNSEEN) * votes.astype(np.float64) + _UNSEEN / len(numbers)
+    return shares
 
 
 def pick(shares: Shares, temperature: float, seed: int | None) -> int:
@@ -83,18 +84,15 @@ def _fit(asked: Vectors, label: Label, choice: Choice, encoder: Encoder) -> floa
     vector = encoder.encode([name])[0]
     if label.described:
         whole, *clauses = _sayings(label)
-        vector = vector + encoder.encode([whole])[0]
-        if clauses:
-            vector = vector + _unit(encoder.encode(clauses).mean(axis=0))
+        vector = vector + encoder.encode([f"{name}: {whole}"])[0]
+        vector = vector + _unit(encoder.encode(clauses or [whole]).mean(axis=0))
     return float(asked @ _unit(vector))
 
 
 def _sayings(label: Label) -> list[str]:
-    """Return what is said of a label: its whole description first, then each clause."""
-    if not label.described:
-        return []
+    """Return what is said of a label: the whole description first, then each clause."""
     clauses = [clause for clause in _CLAUSE_END.split(label.described) if clause.strip()]
-    return [f"{label.text}: {label.described}", *clauses]
+    return [label.described, *clauses] if label.described else []
 
 
 def _softmax(scores: NDArray[Any], temperature: float) -> Shares:

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ..errors import (
     AttemptError,
@@ -109,9 +109,9 @@ def _retry_after_s(exc: Exception) -> float | None:
         getattr(response, "headers", None),
         getattr(exc, "headers", None),
     ):
-        if isinstance(headers, Mapping) and (value := headers.get("retry-after")):
+        if isinstance(headers, Mapping) and "retry-after" in headers:
             try:
-                return max(0.0, float(value))
+                return max(0.0, float(cast("Mapping[str, str]", headers)["retry-after"]))
             except ValueError:
                 return None  # a date: rare, and clocks differ
     return None

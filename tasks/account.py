@@ -1,13 +1,10 @@
 """Account: what a step took, summed into its Answer and its row of the ledger."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from functools import reduce
-from operator import add
 from typing import Any, TypeVar
 
-from ..request import Answer, CacheUse, Reply, Request, Stored, Usage
-from ..routing import Chain, Outcome, Trail
+from ..request import Answer, CacheUse, Request, Stored, Usage
+from ..routing import Outcome, Trail
 from ..settings import Catalogue
 from ..tracing import Row, Where, first_priced
 from .returns import Returns
@@ -28,8 +25,8 @@ def answer_of(
         deployment=reply.deployment,
         model=reply.model,
         cache=cache,
-        usage=total_usage(trail.replies),
-        cost_usd=total_cost_usd(trail.replies),
+        usage=trail.usage,
+        cost_usd=trail.cost_usd,
         latency_ms=0.0,
         ttft_ms=reply.ttft_ms,
         strongest_usd=strongest_usd(strongest, reply.usage),
@@ -86,7 +83,10 @@ def row_of(answer: Answer[Any], request: Request, where: Where) -> Row:
         asks=len(answer.replies),
         failed_attempts=len(answer.failures),
         escalations=answer.escalations,
-        **_tokens(answer.usage),
+        input_tokens=answer.usage.input_tokens,
+        output_tokens=answer.usage.output_tokens,
+        cache_read_tokens=answer.usage.cache_read_tokens,
+        cache_write_tokens=answer.usage.cache_write_tokens,
         cost_usd=answer.cost_usd,
         saved_usd=answer.saved_usd,
         strongest_usd=answer.strongest_usd,
@@ -98,23 +98,33 @@ def row_of(answer: Answer[Any], request: Request, where: Where) -> Row:
 
 
 def failed_row_of(
-    error: Exception, request: Request, trail: Trail, chain: Chain, where: Where, latency_ms: float
+    error: Exception,
+    request: Request,
+    trail: Trail,
+    where: Where,
+    *,
+    last_tier: str,
+    latency_ms: float,
 ) -> Row:
     """Return the ledger's row of a step without an answer: what was paid was paid."""
+    usage = trail.usage
     return Row(
         **asdict(where),
         step=request.step,
         outcome=type(error).__name__,
-        tier=chain.tiers[-1].name,
+        tier=last_tier,
         model="",
         arm=request.arm,
         tenant=request.tenant,
         cache="miss",
         asks=len(trail.replies),
         failed_attempts=len(trail.failures),
-        escalations=len(chain.tiers) - 1,
-        **_tokens(total_usage(trail.replies)),
-        cost_usd=total_cost_usd(trail.replies),
+        escalations=0,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cost_usd=trail.cost_usd,
         saved_usd=None,
         strongest_usd=None,
         latency_ms=latency_ms,
@@ -124,27 +134,7 @@ def failed_row_of(
     )
 
 
-def total_usage(replies: Sequence[Reply]) -> Usage:
-    """Return the tokens of all replies."""
-    return reduce(add, (reply.usage for reply in replies), Usage())
-
-
-def total_cost_usd(replies: Sequence[Reply]) -> float | None:
-    """Return what all replies cost; None if one of them has no price: unknown is not zero."""
-    costs = [reply.cost_usd for reply in replies]
-    return None if None in costs else sum(cost for cost in costs if cost is not None)
-
-
 def strongest_usd(catalogue: Catalogue, usage: Usage) -> float | None:
     """Return what these tokens cost on the frontier tier, None where none of it has a price."""
     found = first_priced(catalogue.frontier)
     return None if found is None else found[1].cost_usd(usage)
-
-
-def _tokens(usage: Usage) -> dict[str, int]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-    }

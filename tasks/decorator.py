@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.states import State
 from prefect.tasks import TaskOptions
 from typing_extensions import Unpack
 
@@ -32,9 +32,25 @@ from .spec import StepSpec
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
-_SPEC_OPTIONS = ("tier", "cascade", "cache", "sampling", "rollout", "on_chunk")
+
+class StepOptions(TaskOptions, total=False):
+    """What `@llm_task` takes besides `tier` and `returns`: all of `prefect.task`'s, and these."""
+
+    cascade: Cascade | None
+    cache: ExactCache | None
+    sampling: Sampling
+    rollout: Rollout | None
+    on_chunk: OnChunk | None
+
+
+class ChangedOptions(StepOptions, total=False):
+    """What `with_options` of a step takes."""
+
+    tier: str
+
+
+_OURS = ChangedOptions.__optional_keys__ - TaskOptions.__optional_keys__
 
 
 class _Step(Task[P, R]):
@@ -42,24 +58,24 @@ class _Step(Task[P, R]):
 
     if not TYPE_CHECKING:  # Task's own overloads say what these take and return
 
-        def __call__(self, *args, return_state=False, wait_for=None, **kwargs):
+        def __call__(
+            self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+        ) -> Any:
             report_at_end()
-            ended = super().__call__(
-                *args, return_state=return_state, wait_for=wait_for, **kwargs
-            )
+            ended = super().__call__(*args, return_state=return_state, wait_for=wait_for, **kwargs)
             if return_state:
                 return ended
             return _value_later(ended) if inspect.isawaitable(ended) else _value(ended)
 
-        def submit(self, *args, **kwargs):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
             report_at_end()
             return super().submit(*args, **kwargs)
 
-        def map(self, *args, **kwargs):
+        def map(self, *args: Any, **kwargs: Any) -> Any:
             report_at_end()
             return super().map(*args, **kwargs)
 
-        def with_options(self, **options):
+        def with_options(self, **options: Any) -> Any:
             # Task.with_options builds a plain Task; take over what it decided, and stay ourselves.
             chosen = super().with_options(**options)
             changed = copy(self)
@@ -68,12 +84,16 @@ class _Step(Task[P, R]):
 
 
 def _value(ended: Any) -> Any:
-    return ended.result() if isinstance(ended, State) else ended
+    return ended.result() if _is_state(ended) else ended
+
+
+def _is_state(ended: Any) -> bool:
+    return isinstance(ended, State)
 
 
 async def _value_later(ending: Any) -> Any:
     ended = await ending
-    return await ended.aresult() if isinstance(ended, State) else ended
+    return await ended.aresult() if _is_state(ended) else ended
 
 
 class _AnswerTask(Generic[P, R]):
@@ -90,7 +110,7 @@ class _AnswerTask(Generic[P, R]):
     def __get__(self, step: Any, owner: type | None = None) -> Any:
         if step is None:
             return self
-        task = _Step.__new__(_Step)
+        task = cast(Any, _Step.__new__(_Step))
         task.__dict__.update(step.__dict__, fn=_body(step.prompt, step.spec, _whole))
         return task
 
@@ -110,33 +130,17 @@ class LLMTask(_Step[P, R]):
         # Prefect reads name, source, task key and async-ness from the prompt function.
         super().__init__(prompt, **options)
         self.prompt = prompt
-        self._set(replace(spec, name=self.name))
+        self.spec = replace(spec, name=self.name)
+        self.fn = _body(prompt, self.spec, _bare)
 
-    def _set(self, spec: StepSpec[Any]) -> None:
-        self.spec = spec
-        self.fn = _body(self.prompt, spec, _bare)
-
-    if not TYPE_CHECKING:
-
-        def with_options(self, **options):
-            ours = {name: options.pop(name) for name in _SPEC_OPTIONS if name in options}
-            changed = super().with_options(**options)
-            changed._set(replace(self.spec, name=changed.name, **ours))
-            return changed
-
-    else:
-
-        def with_options(  # type: ignore[override]  # also takes what the decorator took
-            self,
-            *,
-            tier: str = ...,
-            cascade: Cascade | None = ...,
-            cache: ExactCache | None = ...,
-            sampling: Sampling = ...,
-            rollout: Rollout | None = ...,
-            on_chunk: OnChunk | None = ...,
-            **options: Unpack[TaskOptions],
-        ) -> "LLMTask[P, R]": ...
+    def with_options(self, **options: Unpack[ChangedOptions]) -> "LLMTask[P, R]":  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # takes more than Task's
+        """Return a copy with other options of the decorator's or of Prefect's."""
+        given = cast("dict[str, Any]", options)
+        ours = {name: given.pop(name) for name in _OURS if name in given}
+        changed = cast("LLMTask[P, R]", super().with_options(**given))
+        changed.spec = replace(self.spec, name=changed.name, **ours)
+        changed.fn = _body(self.prompt, changed.spec, _bare)
+        return changed
 
 
 def _bare(answer: Answer[Any]) -> Any:
@@ -195,51 +199,12 @@ class _Decorator(Protocol[T]):
 
 
 @overload
-def llm_task(
-    *,
-    tier: str,
-    returns: type[T],
-    cascade: Cascade | None = None,
-    cache: ExactCache | None = ...,
-    sampling: Sampling | None = None,
-    rollout: Rollout | None = None,
-    on_chunk: OnChunk | None = None,
-    **options: Unpack[TaskOptions],
-) -> _Decorator[T]: ...
+def llm_task(*, tier: str, returns: type[T], **options: Unpack[StepOptions]) -> _Decorator[T]: ...
 @overload
-def llm_task(
-    *,
-    tier: str,
-    cascade: Cascade | None = None,
-    cache: ExactCache | None = ...,
-    sampling: Sampling | None = None,
-    rollout: Rollout | None = None,
-    on_chunk: OnChunk | None = None,
-    **options: Unpack[TaskOptions],
-) -> _Decorator[str]: ...
+def llm_task(*, tier: str, **options: Unpack[StepOptions]) -> _Decorator[str]: ...
 @overload
-def llm_task(
-    *,
-    tier: str,
-    returns: Any,
-    cascade: Cascade | None = None,
-    cache: ExactCache | None = ...,
-    sampling: Sampling | None = None,
-    rollout: Rollout | None = None,
-    on_chunk: OnChunk | None = None,
-    **options: Unpack[TaskOptions],
-) -> _Decorator[Any]: ...
-def llm_task(
-    *,
-    tier: str,
-    returns: Any = str,
-    cascade: Cascade | None = None,
-    cache: ExactCache | None = ExactCache(),  # noqa: B008  # a frozen value
-    sampling: Sampling | None = None,
-    rollout: Rollout | None = None,
-    on_chunk: OnChunk | None = None,
-    **options: Unpack[TaskOptions],
-) -> Any:
+def llm_task(*, tier: str, returns: Any, **options: Unpack[StepOptions]) -> _Decorator[Any]: ...
+def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -> Any:
     """Make a prompt function a Prefect task that answers its prompt.
 
     The function returns a `Prompt`, a string or a list of messages, and may be async. Calling
@@ -255,19 +220,12 @@ def llm_task(
     Raises when the step runs: ConfigError (before any call), PromptError,
     AllDeploymentsFailedError, RejectedError, UnparseableReplyError.
     """
-    spec = StepSpec(
-        name="",
-        tier=tier,
-        returns=Returns[Any](returns),
-        cascade=cascade,
-        cache=cache,
-        sampling=sampling or Sampling(),
-        rollout=rollout,
-        on_chunk=on_chunk,
-    )
-    options.setdefault("cache_policy", NO_CACHE)
+    given = cast("dict[str, Any]", options)
+    ours = {name: given.pop(name) for name in _OURS if name in given}
+    spec = StepSpec(name="", tier=tier, returns=Returns[Any](returns), **ours)
+    given.setdefault("cache_policy", NO_CACHE)
 
     def decorate(prompt: Callable[..., Any]) -> LLMTask[..., Any]:
-        return LLMTask(prompt, spec, **options)
+        return LLMTask(prompt, spec, **given)
 
     return cast("_Decorator[Any]", decorate)

@@ -49,7 +49,7 @@ async def drive_async(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
             go = partial(plan.throw, exc)
 
 
-def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:
+def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: PLR0911  # one an effect
     match effect:
         case Ask():
             with hands.watching(effect):
@@ -72,7 +72,7 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:
             return hands.perform(effect)
 
 
-async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:
+async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: PLR0911  # one an effect
     match effect:
         case Ask():
             with hands.watching(effect):

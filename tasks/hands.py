@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -65,7 +65,7 @@ class Hands:
                 raise TypeError(f"No driver knows the effect {effect!r}.")
 
     @contextmanager
-    def watching(self, ask: Ask) -> Iterator[None]:
+    def watching(self, ask: Ask) -> Generator[None]:
         """Remember how a deployment did."""
         try:
             yield

@@ -91,9 +91,15 @@ def _accounted(step: _Step[T]) -> Plan[Answer[T]]:
     try:
         answer = yield from _cached_or_asked(step)
     except TierflowError as error:
-        yield Account(
-            failed_row_of(error, step.request, step.trail, step.chain, where, step.latency_ms)
+        row = failed_row_of(
+            error,
+            step.request,
+            step.trail,
+            where,
+            last_tier=step.chain.tiers[-1].name,
+            latency_ms=step.latency_ms,
         )
+        yield Account(row)
         raise
     trace_id, span_id = span_ids()
     answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
@@ -138,9 +144,7 @@ def _asked(step: _Step[T], key: Key | None) -> Plan[Answer[T]]:
     spec, settings = step.spec, step.around.settings
     question = Question(step.request, spec.returns.read, step.trail, on_chunk=spec.on_chunk)
     outcome = yield from run_chain(question, step.chain)
-    answer = answer_of(
-        outcome, step.request, step.trail, "miss" if key else "off", settings.tiers
-    )
+    answer = answer_of(outcome, step.request, step.trail, "miss" if key else "off", settings.tiers)
     if key is not None and spec.cache is not None:
         stored = stored_of(answer, outcome.parsed.reply.usage, spec.returns)
         yield Keep(key, stored, spec.name, spec.cache.ttl_s or settings.cache.ttl_s)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError, create_model
 
@@ -36,7 +36,7 @@ class Returns(Generic[T]):
         return None if self.is_text else strict(self._carrier.json_schema())
 
     def read(self, text: str) -> T:
-        """Return the value a reply holds. Raises UnparseableReplyError, which says what is wrong."""
+        """Return the value a reply holds. Raises UnparseableReplyError, which says why."""
         if self.is_text:
             return text  # type: ignore[return-value]  # T is str here
         try:
@@ -101,20 +101,23 @@ def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
 
     Source: OpenAI, "Structured model outputs", supported schemas.
     """
+    seen = {key: _strict(item) for key, item in schema.items() if key != "default"}
+    if "properties" in schema:
+        # Below this key stand names of fields, which may well be called "default".
+        fields = schema["properties"]
+        seen["properties"] = {name: _strict(item) for name, item in fields.items()}
+        seen |= {"additionalProperties": False, "required": list(fields)}
+    return seen
 
-    def visit(node: Any) -> Any:
-        if isinstance(node, list):
-            return [visit(item) for item in node]
-        if not isinstance(node, dict):
+
+def _strict(node: Any) -> Any:
+    match node:
+        case dict():
+            return strict(cast("dict[str, Any]", node))
+        case list():
+            return list(map(_strict, cast(Any, node)))
+        case _:
             return node
-        seen = {key: visit(item) for key, item in node.items() if key not in {"default", "properties"}}
-        if "properties" in node:
-            # Below this key stand names of fields, which may well be called "default".
-            seen["properties"] = {name: visit(item) for name, item in node["properties"].items()}
-            seen |= {"additionalProperties": False, "required": list(node["properties"])}
-        return seen
-
-    return visit(dict(schema))  # type: ignore[no-any-return]  # an object stays one
 
 
 def _json_in(text: str) -> str:

@@ -1,6 +1,5 @@
-"""Fixtures: a fake provider on a real socket, a project folder of its own, a real Prefect server."""
+"""Fixtures: a fake provider on a real socket, an empty project folder, a real Prefect server."""
 
-import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import OpenAI
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.fakes import FakeProvider
@@ -90,8 +90,8 @@ def _close_vendor_clients() -> None:
     """Close the connections that litellm keeps for reuse: it closes none itself."""
     import litellm
 
-    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-        close = getattr(client, "close", None)
-        if close is not None and not asyncio.iscoroutinefunction(close):
-            close()
-    litellm.in_memory_llm_clients_cache.flush_cache()
+    kept: Any = litellm.in_memory_llm_clients_cache
+    for client in kept.cache_dict.values():
+        if isinstance(client, OpenAI):
+            client.close()
+    kept.flush_cache()

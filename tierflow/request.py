@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,7 +66,8 @@ def render(prompt: object, dump: Callable[[Any], str]) -> Rendered:
             return prompt.render(dump)
         case str():
             return Rendered(({"role": "user", "content": prompt},), 0)
-        case [*messages] if messages and all(_is_message(message) for message in messages):
+        case list() | tuple() if prompt and all(map(_is_message, cast(Sequence[object], prompt))):
+            messages = cast(Sequence[Message], prompt)
             return Rendered(tuple(messages), len(messages) - 1)
         case _:
             raise PromptError(
@@ -76,7 +77,7 @@ def render(prompt: object, dump: Callable[[Any], str]) -> Rendered:
 
 
 def _is_message(value: object) -> bool:
-    return isinstance(value, Mapping) and {"role", "content"} <= set(value)
+    return isinstance(value, Mapping) and "role" in value and "content" in value
 
 
 class Sampling(BaseModel):
@@ -259,14 +260,17 @@ def canonical_json(value: object) -> str:
     )
 
 
+_Object = Mapping[str, object]
+
+
 def _whole_numbers(value: object) -> object:
     # Providers treat 0 and 0.0 alike, so a key must too.
     match value:
         case float() if value.is_integer():
             return int(value)
         case Mapping():
-            return {key: _whole_numbers(item) for key, item in value.items()}
+            return {key: _whole_numbers(item) for key, item in cast(_Object, value).items()}
         case list() | tuple():
-            return [_whole_numbers(item) for item in value]
+            return [_whole_numbers(item) for item in cast("list[object]", value)]
         case _:
             return value

@@ -10,10 +10,10 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.flows import Flow
-from prefect.states import Completed, State
+from prefect.states import Completed
 from slugify import slugify
 
 from ..errors import StoreError

@@ -4,7 +4,7 @@ The only module that talks to OpenTelemetry. Without an SDK in the process every
 Prompt and reply text never become attributes here.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +77,7 @@ def within_judge(judge: str, plan: Generator[Any, Any, Verdict]) -> Within:
 
 
 @contextmanager
-def span(name: str, attributes: Attributes) -> Iterator[Span]:
+def span(name: str, attributes: Attributes) -> Generator[Span]:
     """Open an internal span. A failure leaves its type there, never its message."""
     context, links = _parent()
     with _tracer().start_as_current_span(
@@ -138,7 +138,7 @@ class AttemptSpan:
 @contextmanager
 def attempt(
     deployment: Deployment, tier: str, role: str, sampling: Sampling
-) -> Iterator[AttemptSpan]:
+) -> Generator[AttemptSpan]:
     """Open the span of one call to one deployment; a failure becomes its error type."""
     endpoint = urlsplit(deployment.api_base or "")
     invocation = _handler().inference(

@@ -1,6 +1,6 @@
 """SQL ledger: the ledger in SQLite, through SQLAlchemy Core. Opened on first use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
@@ -8,16 +8,19 @@ from types import UnionType
 from typing import Any, get_args
 
 import sqlalchemy as sa
+from sqlalchemy.event import listen
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StoreError
 from .ledger import Row
+
+_TYPES: dict[Any, type[Any]] = {str: sa.String, int: sa.Integer, float: sa.Float}
 
 
 def _column(field: Field[Any]) -> sa.Column[Any]:
     optional = isinstance(field.type, UnionType)
     kind = get_args(field.type)[0] if optional else field.type
-    types = {str: sa.String, int: sa.Integer, float: sa.Float}
-    return sa.Column(field.name, types[kind], nullable=optional, index=field.name == "flow_run_id")
+    return sa.Column(field.name, _TYPES[kind], nullable=optional, index=field.name == "flow_run_id")
 
 
 _COLUMNS = tuple(field.name for field in fields(Row))
@@ -73,11 +76,11 @@ class SqlLedger:
             self._engine = None
 
     @contextmanager
-    def _connection(self) -> Iterator[sa.Connection]:
+    def _connection(self) -> Generator[sa.Connection]:
         try:
             with self._open().begin() as connection:
                 yield connection
-        except (sa.exc.SQLAlchemyError, OSError) as exc:
+        except (SQLAlchemyError, OSError) as exc:
             reason = getattr(exc, "orig", None) or exc
             raise StoreError(
                 f"The ledger {self._path} cannot be used: {reason}. Free space or repair its "
@@ -88,11 +91,10 @@ class SqlLedger:
         if self._engine is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             engine = sa.create_engine(f"sqlite:///{self._path}", connect_args={"timeout": 30})
-            sa.event.listen(engine, "connect", _prepare)
+            listen(engine, "connect", _prepare)
             _METADATA.create_all(engine)
             self._engine = engine
         return self._engine
-
 
 
 def _prepare(connection: Any, _record: object) -> None:
@@ -100,4 +102,3 @@ def _prepare(connection: Any, _record: object) -> None:
     # committed row through a crash of the process.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-

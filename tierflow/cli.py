@@ -1,0 +1,182 @@
+"""Ground: the command line. Each command reads one room; none asks a model."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from .caching import DiskStore
+from .errors import TierflowError
+from .routing import is_usable, key_variables
+from .serving import EngineUnreadableError, MetricsPage
+from .settings import Deployment, Settings, config_path, settings
+from .tracing import as_table, open_ledger, prices_of, summarise
+from .tracing.console import print_summaries
+
+F = TypeVar("F", bound=Callable[..., Any])
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tierflow")
+def cli() -> None:
+    """Look into tierflow: its tiers, its cache and its runs.
+
+    Settings come from the nearest tierflow.toml above the working directory (or the file that
+    TIERFLOW_CONFIG names) and from TIERFLOW_* variables. Exit codes: 0 done, 1 it failed and said
+    why, 2 the command was not understood.
+    """
+
+
+@cli.command()
+@click.option("--probe", is_flag=True, help="Also ask self-hosted engines how busy they are.")
+@_JSON
+def tiers(*, probe: bool, as_json: bool) -> None:
+    """List the tiers: deployments, prices, and which API keys are present."""
+    current = settings()
+    rows = [
+        _deployment_row(name, deployment, probe=probe)
+        for name, tier in current.tiers.items()
+        for deployment in tier.deployments
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(title=f"Tiers ({config_path() or 'the shipped catalogue'})", title_justify="left")
+    for heading in ("tier", "deployment", "key"):
+        table.add_column(heading)
+    for heading in ("in", "cached", "out"):
+        table.add_column(f"{heading} $/Mtok", justify="right")
+    if probe:
+        table.add_column("load")
+    last = ""
+    for row in rows:
+        shown = [
+            row["tier"] if row["tier"] != last else "",
+            row["deployment"],
+            _key_column(row),
+            *(_price_column(row[name]) for name in ("input", "cache_read", "output")),
+        ]
+        table.add_row(*shown, *([row["load"] or ""] if probe else []))
+        last = row["tier"]
+    Console().print(table)
+
+
+def _deployment_row(tier: str, deployment: Deployment, *, probe: bool) -> dict[str, Any]:
+    prices = prices_of(deployment)
+    return {
+        "tier": tier,
+        "deployment": deployment.name,
+        "keys": list(key_variables(deployment)),
+        "usable": is_usable(deployment, os.environ),
+        "input": prices and round(prices.input * 1e6, 6),
+        "cache_read": prices and round(prices.cache_read * 1e6, 6),
+        "output": prices and round(prices.output * 1e6, 6),
+        "load": _load(deployment) if probe and deployment.api_base else None,
+    }
+
+
+def _load(deployment: Deployment) -> str:
+    try:
+        found = MetricsPage().read(deployment.api_base or "")
+    except EngineUnreadableError as exc:
+        return str(exc)
+    return (
+        f"{found.running:.0f} running, {found.waiting:.0f} waiting, "
+        f"{found.kv_cache_use:.0%} of KV cache"
+    )
+
+
+def _key_column(row: dict[str, Any]) -> str:
+    if not row["keys"]:
+        return "none needed"
+    named = " or ".join(row["keys"])
+    return f"[green]{named}[/]" if row["usable"] else f"[red]{named} is not set[/]"
+
+
+def _price_column(usd_per_mtok: float | None) -> str:
+    return "?" if usd_per_mtok is None else f"{usd_per_mtok:g}"
+
+
+@cli.group()
+def cache() -> None:
+    """Look into the exact cache, or empty it."""
+
+
+@cache.command("stats")
+@_JSON
+def cache_stats(*, as_json: bool) -> None:
+    """Count the stored answers, per step."""
+    store = _store(settings())
+    found = store.stats()
+    store.close()
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    click.echo(f"{found.path}: {found.entries} answers, {found.bytes / 1e6:.1f} MB")
+    for step, count in found.steps.items():
+        click.echo(f"  {step}: {count}")
+
+
+@cache.command("clear")
+@click.option("--step", help="Only the answers of this step.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_JSON
+def cache_clear(*, step: str | None, yes: bool, as_json: bool) -> None:
+    """Remove stored answers; they are asked for, and paid for, again."""
+    if not yes:
+        whose = f"the answers of step {step!r}" if step else "all answers"
+        click.confirm(f"Remove {whose} from the cache?", abort=True, err=True)
+    store = _store(settings())
+    removed = store.clear(step)
+    store.close()
+    click.echo(json.dumps({"removed": removed}) if as_json else f"Removed {removed} answers.")
+
+
+def _store(current: Settings) -> DiskStore:
+    return DiskStore(current.home / "cache", size_limit_mb=current.cache.size_limit_mb)
+
+
+@cli.group()
+def runs() -> None:
+    """Look into flow runs."""
+
+
+@runs.command("last")
+@_JSON
+def runs_last(*, as_json: bool) -> None:
+    """Show what the last flow run cost, and how long it took, per step."""
+    ledger = open_ledger(settings())
+    flow_run_id = ledger.last_flow_run()
+    if flow_run_id is None:
+        raise click.ClickException(
+            f"No flow run with an LLM step is in {settings().home / 'ledger.db'}. Run one here, or "
+            "go to the directory where it ran."
+        )
+    rows = ledger.of_flow_run(flow_run_id)
+    ledger.close()
+    summaries = summarise(rows)
+    if as_json:
+        found = {"flow_run_id": flow_run_id, "flow": rows[0].flow, "steps": as_table(summaries)}
+        click.echo(json.dumps(found, indent=2))
+        return
+    print_summaries(summaries, title=f"{rows[0].flow} · {flow_run_id} · {rows[0].at}")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line and exit code 1."""
+    try:
+        cli()
+    except TierflowError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,19 +12,19 @@ import os
 import random
 import re
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from tierflow import Answer, Cascade, Prompt, agreement, llm_task
-from tierflow.settings import settings
-from tierflow.tracing import open_ledger, summarise
-from tierflow.tracing.console import print_summaries
+from tierflow.tracing.console import show_run
 
 HERE = Path(__file__).parent
 ANSWER = re.compile(r"answer is \(?([A-J])\)?", re.IGNORECASE)
@@ -80,7 +80,7 @@ def questions(folder: Path, count: int) -> list[Question]:
     return random.Random(SEED).sample(every, min(count, len(every)))  # noqa: S311  # no secret
 
 
-@flow(name="exam")
+@flow(name="exam", task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
 def exam(limit: int = 1000) -> dict[str, Any]:
     """Answer the questions by cascade and by the strong model alone; return what was measured."""
     folder = recordings()
@@ -91,22 +91,39 @@ def exam(limit: int = 1000) -> dict[str, Any]:
     asked = questions(folder, limit)
     cascade = [future.result() for future in track(solve.answer.map(asked), "cascade")]
     strong = [future.result() for future in track(solve_strong.answer.map(asked), "strong ")]
+    cost = {"cascade": list_cost_usd(cascade), "strong": list_cost_usd(strong)}
+    right = {"cascade": correct(asked, cascade), "strong": correct(asked, strong)}
     return {
         "flow_run_id": flow_run.get_id(),
         "questions": len(asked),
-        "cascade": score(asked, cascade),
-        "strong": score(asked, strong),
+        **{
+            name: {"accuracy": fmean(right[name]), "cost_usd": cost[name]}
+            for name in ("cascade", "strong")
+        },
+        "saving": 1 - cost["cascade"] / cost["strong"],
+        "delta": paired_delta(right["cascade"], right["strong"]),
     }
 
 
-def score(asked: list[Question], answers: list[Answer[str]]) -> dict[str, float]:
-    """Return accuracy, list cost in USD (a hit counts what it saved) and share escalated."""
-    right = [
+def correct(asked: list[Question], answers: list[Answer[str]]) -> list[bool]:
+    """Tell for each question whether its answer is right."""
+    return [
         letter(answer.value) == question.answer
         for question, answer in zip(asked, answers, strict=True)
     ]
-    cost = sum((answer.cost_usd or 0) + (answer.saved_usd or 0) for answer in answers)
-    return {"accuracy": sum(right) / len(right), "cost_usd": cost}
+
+
+def list_cost_usd(answers: list[Answer[str]]) -> float:
+    """Return what the answers cost at list price; a hit counts with what it saved."""
+    return sum((answer.cost_usd or 0) + (answer.saved_usd or 0) for answer in answers)
+
+
+def paired_delta(ours: list[bool], theirs: list[bool]) -> dict[str, float]:
+    """Return the difference in accuracy in points, with its normal 95 % interval over pairs."""
+    differences = [100.0 * (a - b) for a, b in zip(ours, theirs, strict=True)]
+    margin = 1.96 * pstdev(differences) / len(differences) ** 0.5
+    mean = fmean(differences)
+    return {"pp": mean, "low_pp": mean - margin, "high_pp": mean + margin}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -118,15 +135,18 @@ def show(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['questions']} questions of MMLU-Pro", title_justify="left")
     table.add_column("who answers")
     table.add_column("accuracy", justify="right")
-    table.add_column("cost $", justify="right")
+    table.add_column("list cost $", justify="right")
     for name in ("cascade", "strong"):
         row = result[name]
         table.add_row(name, f"{row['accuracy']:.1%}", f"{row['cost_usd']:.4f}")
     console.print(table)
-    saving = 1 - result["cascade"]["cost_usd"] / result["strong"]["cost_usd"]
-    console.print(f"The cascade saves {saving:.1%} of the strong model's cost.")
-    rows = open_ledger(settings()).of_flow_run(result["flow_run_id"])
-    print_summaries(summarise(rows), title="Cost and latency per step")
+    delta = result["delta"]
+    console.print(
+        f"The cascade saves {result['saving']:.1%} of the strong model's cost, helper included; "
+        f"accuracy {delta['pp']:+.1f} points, 95 % interval "
+        f"{delta['low_pp']:+.1f} to {delta['high_pp']:+.1f}."
+    )
+    show_run(result["flow_run_id"])
 
 
 if __name__ == "__main__":

@@ -7,21 +7,21 @@ embedded models answer. The tickets and their gold labels are in flows/inbox/.
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from tierflow import Cascade, Prompt, confidence, llm_task
-from tierflow.settings import settings
-from tierflow.tracing import open_ledger, summarise
-from tierflow.tracing.console import print_summaries
+from tierflow.tracing.console import show_run
 
 INBOX = Path(__file__).parent / "inbox"
 GUIDE = (INBOX / "labels.md").read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def digest(tickets: Sequence[str]) -> Prompt:
     )
 
 
-@flow(name="triage")
+@flow(name="triage", task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
 def inbox(limit: int | None = None) -> dict[str, Any]:
     """Work through the inbox. Return the measured accuracies and the flow run's id."""
     tickets = read("tickets.jsonl")[:limit]
@@ -142,7 +142,7 @@ def inbox(limit: int | None = None) -> dict[str, Any]:
         "flow_run_id": flow_run.get_id(),
         "tickets": len(tickets),
         "accuracy": {
-            field: accuracy([ticket[field] for ticket in tickets], answers)
+            field: score([ticket[field] for ticket in tickets], answers)
             for field, answers in found.items()
         },
         "example_reply": replies[0],
@@ -150,9 +150,11 @@ def inbox(limit: int | None = None) -> dict[str, Any]:
     }
 
 
-def accuracy(gold: Sequence[str], answers: Sequence[str]) -> float:
-    """Return the share of answers that equal the gold label."""
-    return sum(a == b for a, b in zip(gold, answers, strict=True)) / len(gold)
+def score(gold: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
+    """Return the share of right answers, and that of always giving the commonest label."""
+    right = sum(a == b for a, b in zip(gold, answers, strict=True))
+    commonest = Counter(gold).most_common(1)[0][1]
+    return {"answers": right / len(gold), "commonest": commonest / len(gold)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -160,18 +162,13 @@ def show(result: dict[str, Any]) -> None:
     console = Console()
     table = Table(title="Accuracy against the gold labels", title_justify="left")
     table.add_column("field")
-    table.add_column("accuracy", justify="right")
+    table.add_column("right", justify="right")
+    table.add_column("always the commonest label", justify="right")
     for field, share in result["accuracy"].items():
-        table.add_row(field, f"{share:.1%}")
+        table.add_row(field, f"{share['answers']:.1%}", f"{share['commonest']:.1%}")
     console.print(table)
     console.print("Read first:", *(f"  · {line}" for line in result["highlights"]), sep="\n")
-    run_id = result["flow_run_id"]
-    rows = open_ledger(settings()).of_flow_run(run_id)
-    print_summaries(summarise(rows), title="Cost and latency per step")
-    console.print(
-        "See the run: `.venv/bin/prefect server start`, then "
-        f"http://127.0.0.1:4200/runs/flow-run/{run_id}"
-    )
+    show_run(result["flow_run_id"])
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ litellm is transport and provider dialects here: its retries, caches and callbac
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from ..tracing import AttemptSpan, attempt, prices_of, usage_of
 from .effects import Ask
 from .received import Received, Stream, whole
 from .tiers import api_key
-from .vendor import attempt_error, litellm
+from .vendor import litellm, returned, vendor_errors
 
 
 class ModelClient(Protocol):
@@ -41,32 +40,39 @@ class LiteLLMClient:
         vendor, name = litellm(), ask.deployment.name
         with self._span(ask) as span:
             started = self.clock()
-            with _vendor_errors(name):
-                response = vendor.completion(**self._options(ask))
+            with vendor_errors(name):
+                response = returned(vendor.completion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
             for chunk in _chunks(response, name):
                 stream.add(chunk)
-            return self._reply(ask, span, stream.received(name), started)
+            return self._reply(ask, span, stream.received(name, response), started)
 
     async def ask_async(self, ask: Ask) -> Reply:
         """Ask without holding up the event loop."""
         vendor, name = litellm(), ask.deployment.name
         with self._span(ask) as span:
             started = self.clock()
-            with _vendor_errors(name):
-                response = await vendor.acompletion(**self._options(ask))
+            with vendor_errors(name):
+                response = returned(await vendor.acompletion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
             async for chunk in _chunks_async(response, name):
                 stream.add(chunk)
-            return self._reply(ask, span, stream.received(name), started)
+            return self._reply(ask, span, stream.received(name, response), started)
 
     def _span(self, ask: Ask) -> Any:
-        sampling = ask.request.sampling.over(ask.tier.tier.sampling)
-        return attempt(ask.deployment, ask.tier.name, ask.role, sampling)
+        request = ask.request
+        return attempt(
+            ask.deployment,
+            ask.tier.name,
+            ask.role,
+            request.sampling.over(ask.tier.tier.sampling),
+            structured=request.schema is not None,
+            streamed=ask.on_chunk is not None,
+        )
 
     def _options(self, ask: Ask) -> dict[str, Any]:
         deployment, request, tier = ask.deployment, ask.request, ask.tier.tier
@@ -106,7 +112,7 @@ class LiteLLMClient:
         return Stream(self.clock, started, on_text)
 
     def _reply(self, ask: Ask, span: AttemptSpan, got: Received, started: float) -> Reply:
-        sent = len(canonical_json(ask.request.messages)) if got.usage is None else 0
+        sent = len(canonical_json(ask.request.messages))
         usage = usage_of(got.usage, sent=sent, received=len(got.text))
         prices = prices_of(ask.deployment)
         reply = Reply(
@@ -128,22 +134,14 @@ class LiteLLMClient:
         return reply
 
 
-@contextmanager
-def _vendor_errors(deployment: str) -> Generator[None]:
-    try:
-        yield
-    except Exception as exc:
-        raise attempt_error(exc, deployment) from exc
-
-
 # The caller's on_chunk runs between these yields, so what it raises is not taken for a
 # provider's failure.
 def _chunks(response: Any, deployment: str) -> Iterator[Any]:
-    with _vendor_errors(deployment):
+    with vendor_errors(deployment):
         yield from response
 
 
 async def _chunks_async(response: Any, deployment: str) -> AsyncIterator[Any]:
-    with _vendor_errors(deployment):
+    with vendor_errors(deployment):
         async for chunk in response:
             yield chunk

@@ -6,7 +6,8 @@ Scores here are not yet proven against labels; a threshold is the author's own c
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from types import CodeType
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -130,6 +131,8 @@ class _Agreement(_Judge):
         """Score by the share of further answers that equal the first."""
         tier = case.helpers[self.tiers[0]] if self.tiers else case.tier
         mine = self._read(case.parsed.value)
+        if mine is None:
+            return Score(0.0, "nothing in the reply to compare")
         equal = 0
         for number in range(self.samples):
             other = yield from ask_tier(self._question(case, number), tier)
@@ -153,8 +156,8 @@ def agreement(
 ) -> Judge:
     """Accept what further answers agree with: from another tier, or the same one at 0.7.
 
-    `by`: what of a value is compared, for instance the final letter of a text. Agreement between
-    cheap models was the strongest label-free signal measured on MMLU-Pro.
+    `by`: what of a value is compared, for instance the final letter of a text; None agrees with
+    nothing. Agreement between cheap models was the strongest label-free signal on MMLU-Pro.
     """
     if samples < 1:
         raise ValueError(f"samples is {samples}, but agreement needs at least one more answer.")
@@ -167,6 +170,14 @@ class _Opinion(BaseModel):
     score: float = Field(ge=0, le=1)
     reason: str = ""
 
+
+# In the strict form of structured output, which knows no limits and no defaults.
+_OPINION_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"score": {"type": "number"}, "reason": {"type": "string"}},
+    "required": ["score", "reason"],
+    "additionalProperties": False,
+}
 
 _INSTRUCTIONS = """You judge the answer of another model. Rubric:
 {rubric}
@@ -190,7 +201,7 @@ class _ModelJudge(_Judge):
                 {"role": "user", "content": _material(request, case.parsed.reply.text)},
             ),
             prefix_messages=1,
-            schema=_Opinion.model_json_schema(),
+            schema=_OPINION_SCHEMA,
             item=request.item,
             tenant=request.tenant,
         )
@@ -229,5 +240,21 @@ def _source(function: Callable[..., Any] | None) -> str:
     if function is None:
         return "-"
     code = getattr(function, "__code__", None)
-    digest = hashlib.sha256(code.co_code).hexdigest()[:12] if code else "-"
+    digest = hashlib.sha256(_written(code).encode()).hexdigest()[:12] if code else "-"
     return f"{function.__module__}.{function.__qualname__}:{digest}"
+
+
+def _written(code: CodeType) -> str:
+    # The bytecode alone names constants and attributes by their numbers only.
+    return repr((code.co_code, code.co_names, [_constant(each) for each in code.co_consts]))
+
+
+def _constant(value: object) -> str:
+    match value:
+        case CodeType():
+            return _written(value)
+        case frozenset():
+            # A set of texts has another order in every process.
+            return repr(sorted(map(repr, cast("frozenset[object]", value))))
+        case _:
+            return repr(value)

@@ -75,10 +75,12 @@ class Stream:
                 self._texts.append(text)
                 self.on_text(text)
 
-    def received(self, deployment: str) -> Received:
-        """Return the complete reply. Raises ProviderDownError if the stream held nothing."""
-        if not self._texts and self._finish_reason is None:
-            # litellm passes an empty or malformed body on as a stream without an end.
+    def received(self, deployment: str, source: Any = None) -> Received:
+        """Return the complete reply. Raises ProviderDownError if the stream held nothing.
+
+        `source`: litellm's stream, to tell what litellm made up from what the provider sent.
+        """
+        if not self._texts and _made_up_end(self._finish_reason, source):
             raise ProviderDownError(f"{deployment}: the stream was empty", deployment=deployment)
         arrivals = self._arrivals
         gaps = sorted(1000 * (later - earlier) for earlier, later in pairwise(arrivals))
@@ -87,12 +89,23 @@ class Stream:
             model=self._model,
             response_id=self._response_id,
             finish_reason=self._finish_reason,
-            usage=self._usage,
+            usage=None if _made_up_usage(source) else self._usage,
             confidence=_confidence(self._logprobs),
             ttft_ms=1000 * (arrivals[0] - self.started) if arrivals else None,
             itl_ms=sum(gaps) / len(gaps) if gaps else None,
             itl_p95_ms=gaps[math.ceil(0.95 * len(gaps)) - 1] if gaps else None,
         )
+
+
+def _made_up_end(finish_reason: str | None, source: Any) -> bool:
+    # litellm passes an empty or malformed body on as a stream that says nothing and stops.
+    return getattr(source, "received_finish_reason", finish_reason) is None
+
+
+def _made_up_usage(source: Any) -> bool:
+    # Where no chunk brought a usage, litellm sends one of its own guess.
+    chunks = getattr(source, "chunks", None)
+    return chunks is not None and not any(getattr(chunk, "usage", None) for chunk in chunks)
 
 
 def _logprobs(choice: Any) -> list[float]:

@@ -136,22 +136,21 @@ def _read(path: Path, stamp: tuple[int, int]) -> _Rows:
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
     opened = gzip.open if path.suffix == ".gz" else open
-    number = 0
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):  # noqa: B007  # named when a line is faulty
-                if line.strip():
-                    yield _row(json.loads(line))
-    except (ValueError, EOFError, OSError) as exc:
-        raise ConfigError(
-            f"{path}, after line {max(number - 1, 0)}: {exc}. A row is a JSON object with text, "
-            "and key or id."
-        ) from exc
+            for number, line in enumerate(lines, 1):
+                yield _json_row(line, f"{path}, line {number}")
+    except (UnicodeDecodeError, EOFError, OSError) as exc:
+        raise ConfigError(f"{path} cannot be read: {exc}. Record or copy it anew.") from exc
 
 
-def _row(value: object) -> dict[str, Any]:
-    if isinstance(value, dict):
-        row = cast("dict[str, Any]", value)
-        if isinstance(row.get("text"), str) and ("key" in row or "id" in row):
-            return row
-    raise ValueError("a row lacks text, or key and id")
+def _json_row(line: str, where: str) -> dict[str, Any]:
+    remedy = "A row is a JSON object with text, and key or id. Correct or remove that line."
+    try:
+        value = json.loads(line)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {exc}. {remedy}") from exc
+    row = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    if not isinstance(row.get("text"), str) or not ("key" in row or "id" in row):
+        raise ConfigError(f"{where} lacks text, or key and id. {remedy}")
+    return row

@@ -2,8 +2,10 @@
 
 import os
 import re
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
 
@@ -19,7 +21,8 @@ from ..errors import (
 )
 
 _CONTEXT = re.compile(
-    r"context_length_exceeded|context (length|window)|maximum context|prompt is too long"
+    r"ContextWindowExceeded|context_length_exceeded|context (length|window)|maximum context"
+    r"|prompt is too long"
     r"|input token count .* exceeds|too many tokens",
     re.IGNORECASE,
 )
@@ -30,7 +33,7 @@ _LOADING = threading.Lock()
 
 
 def litellm() -> Any:
-    """Import litellm without its network calls, and register `local/` and `replay/`.
+    """Import litellm without its network calls, and register `local/`, `replay/` and `record/`.
 
     The first call costs seconds of CPU, so nothing imports litellm before a model is asked.
     """
@@ -46,6 +49,7 @@ def _load() -> Any:
     import litellm as module  # noqa: PLC0415  # seconds of CPU
 
     from .local import LocalModels  # noqa: PLC0415  # subclasses a class of litellm's
+    from .record import Recorder  # noqa: PLC0415  # likewise
     from .replay import Recordings  # noqa: PLC0415  # likewise
 
     module.suppress_debug_info = True
@@ -54,21 +58,50 @@ def _load() -> Any:
         *module.custom_provider_map,
         {"provider": "local", "custom_handler": LocalModels()},
         {"provider": "replay", "custom_handler": Recordings()},
+        {"provider": "record", "custom_handler": Recorder()},
     ]
     module.utils.custom_llm_setup()
     return module
 
 
-def attempt_error(exc: Exception, deployment: str) -> TierflowError:
-    """Return the error of our tree for what litellm raised.
+@contextmanager
+def vendor_errors(deployment: str) -> Generator[None]:
+    """Raise the error of our tree for what litellm raises.
 
-    An error of our own, raised inside a custom provider, comes back as itself.
+    An error of our own, raised inside a custom provider, comes out as itself.
     """
-    if own := _own_error(exc):
-        return own
+    # A step may be asked while its caller handles another error, which Python then makes the
+    # context of every error in here. It is not this attempt's.
+    handled = sys.exception()
+    try:
+        yield
+    except Exception as exc:
+        raise _attempt_error(exc, tuple(_causes(exc, handled)), deployment) from exc
+
+
+def returned(response: Any, deployment: str) -> Any:
+    """Return what litellm returned. Raises RejectedError for its None."""
+    if response is None:
+        # With drop_params litellm tries a second time after HTTP 422, then swallows the error.
+        raise RejectedError(
+            f"{deployment}: RejectedError (422): the provider cannot process the request",
+            deployment=deployment,
+        )
+    return response
+
+
+def _attempt_error(
+    exc: Exception, causes: tuple[BaseException, ...], deployment: str
+) -> TierflowError:
+    for cause in causes:
+        if isinstance(cause, TierflowError):
+            return cause
     status = int(getattr(exc, "status_code", None) or 500)
     said = str(getattr(exc, "message", None) or exc)
     kind = _kind(exc, status, said)
+    # litellm calls a stream that falls silent a lost connection.
+    if kind is ProviderDownError and any(isinstance(cause, TimeoutError) for cause in causes):
+        kind = AttemptTimeoutError
     return kind(
         f"{deployment}: {kind.__name__} ({status}): {said[:_SHOWN_CHARACTERS]}",
         deployment=deployment,
@@ -76,18 +109,20 @@ def attempt_error(exc: Exception, deployment: str) -> TierflowError:
     )
 
 
-def _own_error(exc: BaseException | None) -> TierflowError | None:
-    while exc is not None:
-        if isinstance(exc, TierflowError):
-            return exc
+def _causes(
+    exc: BaseException | None, handled: BaseException | None
+) -> Iterator[BaseException]:
+    """Yield an error and what led to it, up to the one that its caller was handling."""
+    while exc is not None and exc is not handled:
+        yield exc
         exc = exc.__cause__ or exc.__context__
-    return None
 
 
 def _kind(exc: Exception, status: int, said: str) -> type[AttemptError]:
-    # litellm recognises only some wordings of a full context window.
+    # litellm recognises only some wordings of a full context window, and we only some others.
     code = str(getattr(exc, "code", "") or "")
-    if status in {400, 413} and _CONTEXT.search(f"{code} {said} {getattr(exc, 'body', '')}"):
+    told = f"{type(exc).__name__} {code} {said} {getattr(exc, 'body', '')}"
+    if status in {400, 413} and _CONTEXT.search(told):
         return ContextLengthError
     match status:
         case 408 | 504:

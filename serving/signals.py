@@ -1,6 +1,7 @@
 """Signals: how busy a self-hosted engine is, read from its Prometheus page. Starts nothing."""
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,6 +12,7 @@ _NAMES = {
     "waiting": ("vllm:num_requests_waiting", "sglang:num_queue_reqs"),
     "kv_cache_use": ("vllm:kv_cache_usage_perc", "sglang:token_usage"),
 }
+_SHARES = {"kv_cache_use"}
 
 
 class EngineUnreadableError(TierflowError):
@@ -48,7 +50,7 @@ class MetricsPage:
         url = urlunsplit((parts.scheme, parts.netloc, "/metrics", "", ""))
         try:
             page = httpx.get(url, timeout=self.timeout_s).raise_for_status().text
-        except httpx.HTTPError as exc:
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise EngineUnreadableError(
                 f"{url} gave no metrics ({type(exc).__name__}). Is the engine up, and started with "
                 "its metrics page?"
@@ -57,17 +59,28 @@ class MetricsPage:
 
 
 def signals_in(page: str, url: str) -> EngineSignals:
-    """Return the signals of a Prometheus page, summed over labels. Raises EngineUnreadableError."""
+    """Return the signals of a Prometheus page. Raises EngineUnreadableError.
+
+    A page may hold several engines: their requests are summed, their shares averaged.
+    """
     from prometheus_client.parser import (  # noqa: PLC0415  # as above
         text_string_to_metric_families,
     )
 
-    sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    values: dict[str, list[float]] = {}
+    try:
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                values.setdefault(sample.name, []).append(sample.value)
+    except ValueError as exc:
+        raise EngineUnreadableError(
+            f"{url} is no page of Prometheus metrics. Does api_base name an engine?"
+        ) from exc
     found = {
-        signal: sums[name] for signal, known in _NAMES.items() for name in known if name in sums
+        signal: fmean(values[name]) if signal in _SHARES else sum(values[name])
+        for signal, known in _NAMES.items()
+        for name in known
+        if name in values
     }
     if missing := _NAMES.keys() - found.keys():
         raise EngineUnreadableError(

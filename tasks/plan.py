@@ -124,7 +124,12 @@ def _cached_or_asked(step: _Step[T]) -> Plan[Answer[T]]:
 
 def _may_cache(step: _Step[Any], cache: ExactCache) -> bool:
     own = step.spec.sampling
-    temperatures = (own.over(each.tier.sampling).temperature for each in step.chain.tiers)
+    temperatures = (
+        # A deployment's own params go over all sampling.
+        deployment.params.get("temperature", own.over(each.tier.sampling).temperature)
+        for each in step.chain.tiers
+        for deployment in each.tier.deployments
+    )
     return step.around.settings.cache.enabled and cache.allows(temperatures)
 
 

@@ -1,44 +1,72 @@
-"""Console: a run's summary as a table in the terminal."""
+"""Console: what a run took, as a table in the terminal, and where to see the run itself."""
 
+import time
 from collections.abc import Sequence
 
+from prefect.settings import PREFECT_API_URL
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from .report import TOTAL, StepSummary, headline
+from .ledger import rows_of
+from .prefect_ui import unrecorded
+from .report import TOTAL, StepSummary, headline, summarise
+
+_LOCAL_UI = "http://127.0.0.1:4200"
+_POLL_S = 0.5
 
 
 def print_summaries(summaries: Sequence[StepSummary], *, title: str) -> None:
     """Print a run's summaries; the last one is the total."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("step")
-    for heading in ("calls", "hits", "escalated", "failed over", "tokens in", "cached", "out"):
-        table.add_column(heading, justify="right")
-    for heading in ("cost $", "strongest $", "p50 ms", "p95 ms", "TTFT ms"):
-        table.add_column(heading, justify="right")
+    table = Table(title=title, title_justify="left", title_style="bold", padding=(0, 0))
+    table.add_column("step", no_wrap=True)
+    for heading in ("calls", "hits", "esc.", "failed", "tok. in", "out", "cost $"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("strongest $", "p50 ms", "p95"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in summaries:
         if each.step == TOTAL:
             table.add_section()
         table.add_row(
             each.step,
-            *(
-                f"{number:,}"
-                for number in (
-                    each.calls,
-                    each.exact_hits,
-                    each.escalations,
-                    each.failed_attempts,
-                    each.input_tokens,
-                    each.cached_tokens,
-                    each.output_tokens,
-                )
-            ),
+            f"{each.calls:,}",
+            f"{each.exact_hits:,}",
+            f"{each.escalations:,}",
+            f"{each.failed_attempts:,}",
+            _thousands(each.input_tokens),
+            _thousands(each.output_tokens),
             f"{each.cost_usd:.4f}" + (f" +{each.unpriced}?" if each.unpriced else ""),
             "?" if each.strongest_usd is None else f"{each.strongest_usd:.4f}",
             f"{each.p50_ms:.0f}",
             f"{each.p95_ms:.0f}",
-            "" if each.ttft_p50_ms is None else f"{each.ttft_p50_ms:.0f}",
         )
     console = Console()
     console.print(table)
-    console.print(headline(summaries[-1]))
+    console.print(headline(summaries[-1]), style="bold")
+
+
+def show_run(flow_run_id: str) -> None:
+    """Print a flow run's cost table, wait until the server has recorded it, say where to look."""
+    print_summaries(summarise(rows_of(flow_run_id)), title="Cost and latency per step")
+    _await_server(flow_run_id)
+    configured = PREFECT_API_URL.value()
+    page = f"{(configured or _LOCAL_UI).removesuffix('/api')}/runs/flow-run/{flow_run_id}"
+    first = "" if configured else "run `prefect server start`, then "
+    Console().print(f"In the Prefect UI: {first}open {page}", soft_wrap=True)
+
+
+def _await_server(flow_run_id: str) -> None:
+    left = most = unrecorded(flow_run_id)
+    if not most:
+        return
+    what = TextColumn("The Prefect server records the task runs")
+    with Progress(what, BarColumn(), TextColumn("{task.percentage:.0f}%")) as progress:
+        task = progress.add_task("", total=most)
+        while left:
+            time.sleep(_POLL_S)
+            left = unrecorded(flow_run_id)
+            progress.update(task, completed=most - left)
+
+
+def _thousands(count: int) -> str:
+    return f"{count / 1000:,.0f}k" if count >= 10_000 else f"{count:,}"

@@ -49,14 +49,10 @@ def prices_of(deployment: Deployment) -> Prices | None:
 
     Raises ConfigError where only one of the two main prices is given.
     """
+    check_prices(deployment)
     own_input, own_output = deployment.input_usd_per_mtok, deployment.output_usd_per_mtok
-    if own_input is None and own_output is None:
-        return _listed(deployment.model)
     if own_input is None or own_output is None:
-        raise ConfigError(
-            f"{deployment.name} has only one of input_usd_per_mtok and output_usd_per_mtok. "
-            "Give both, or neither to use litellm's price map."
-        )
+        return _listed(deployment.model)
     read, write = deployment.cache_read_usd_per_mtok, deployment.cache_write_usd_per_mtok
     return Prices(
         input=own_input / 1e6,
@@ -64,6 +60,15 @@ def prices_of(deployment: Deployment) -> Prices | None:
         cache_read=(own_input if read is None else read) / 1e6,
         cache_write=(own_input if write is None else write) / 1e6,
     )
+
+
+def check_prices(deployment: Deployment) -> None:
+    """Raise ConfigError where a deployment gives only one of the two main prices."""
+    if (deployment.input_usd_per_mtok is None) != (deployment.output_usd_per_mtok is None):
+        raise ConfigError(
+            f"{deployment.name} has only one of input_usd_per_mtok and output_usd_per_mtok. "
+            "Give both, or neither to use litellm's price map."
+        )
 
 
 def first_priced(tier: Tier) -> tuple[Deployment, Prices] | None:
@@ -91,7 +96,8 @@ def _listed(model: str) -> Prices | None:
     for thousands in reversed(steps):
         suffix = f"_above_{thousands}k_tokens"
         prices = _read(entry, suffix, above_tokens, prices)
-        above_tokens = thousands * 1000
+        # xAI's higher prices begin at the limit, the others' above it.
+        above_tokens = thousands * 1000 - (entry.get("litellm_provider") == "xai")
     return _read(entry, "", above_tokens, prices)
 
 

@@ -137,9 +137,18 @@ class AttemptSpan:
 
 @contextmanager
 def attempt(
-    deployment: Deployment, tier: str, role: str, sampling: Sampling
+    deployment: Deployment,
+    tier: str,
+    role: str,
+    sampling: Sampling,
+    *,
+    structured: bool = False,
+    streamed: bool = False,
 ) -> Generator[AttemptSpan]:
-    """Open the span of one call to one deployment; a failure becomes its error type."""
+    """Open the span of one call to one deployment; a failure becomes its error type.
+
+    `structured`: the reply must fit a JSON schema. `streamed`: it comes in chunks.
+    """
     endpoint = urlsplit(deployment.api_base or "")
     invocation = _handler().inference(
         names.PROVIDERS.get(deployment.provider, deployment.provider),
@@ -148,6 +157,8 @@ def attempt(
         server_port=endpoint.port,
     )
     invocation.attributes.update({names.TIER: tier, names.ROLE: role})
+    invocation.output_type = "json" if structured else "text"
+    invocation.request_stream = streamed or None
     invocation.temperature = sampling.temperature
     invocation.top_p = sampling.top_p
     invocation.max_tokens = sampling.max_tokens

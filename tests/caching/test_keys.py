@@ -1,0 +1,228 @@
+"""Keys: equal requests share one, and any change of what decides the answer makes another."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierflow.caching import keys, request_key
+from tierflow.request import Request, Sampling, canonical_json
+from tierflow.routing import (
+    Cascade,
+    Chain,
+    NamedTier,
+    agreement,
+    confidence,
+    model_judge,
+    schema,
+)
+from tierflow.settings import Deployment, Tier
+
+ROUTE = ("fast",)
+REQUEST = Request(step="triage", messages=({"role": "user", "content": "Where is my parcel?"},))
+CHANGED: Mapping[str, Any] = {
+    "step": "summarise",
+    "messages": ({"role": "user", "content": "Where is my refund?"},),
+    "prefix_messages": 1,
+    "schema": {"type": "object"},
+    "sampling": Sampling(max_tokens=5),
+    "logprobs": True,
+    "item": "ticket-7",
+    "tenant": "acme",
+    "arm": "new-prompt/candidate",
+}
+"""Another value for each field of Request. A new field needs one here, or in DISMISSED."""
+
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
+finite = scalars.filter(lambda value: value not in {float("inf"), float("-inf")})
+json_values = st.recursive(
+    finite,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def reversed_keys(value: Any) -> Any:
+    """Return the same JSON value with every object's keys in the opposite order."""
+    match value:
+        case dict():
+            items: list[tuple[str, Any]] = list(value.items())
+            return {key: reversed_keys(item) for key, item in reversed(items)}
+        case list():
+            return [reversed_keys(item) for item in value]
+        case _:
+            return value
+
+
+def as_floats(value: Any) -> Any:
+    """Return the same JSON value with whole numbers written as floats."""
+    match value:
+        case bool():
+            return value
+        case int() if abs(value) < 2**53:
+            return float(value)
+        case dict():
+            return {key: as_floats(item) for key, item in value.items()}
+        case list():
+            return tuple(as_floats(item) for item in value)
+        case _:
+            return value
+
+
+@given(json_values)
+def test_canonical_json_does_not_depend_on_the_order_of_keys(value: Any) -> None:
+    assert canonical_json(value) == canonical_json(reversed_keys(value))
+
+
+@given(json_values)
+def test_canonical_json_writes_whole_floats_as_integers_and_tuples_as_lists(value: Any) -> None:
+    assert canonical_json(value) == canonical_json(as_floats(value))
+
+
+@given(json_values)
+def test_canonical_json_keeps_the_value(value: Any) -> None:
+    assert json.loads(canonical_json(value)) == value
+
+
+@given(json_values, json_values)
+def test_canonical_json_of_two_values_is_equal_only_if_they_are(one: Any, other: Any) -> None:
+    # Python takes True for 1; JSON does not.
+    same = json.dumps(as_floats(one), sort_keys=True) == json.dumps(as_floats(other), sort_keys=True)
+    assert (canonical_json(one) == canonical_json(other)) == same
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
+def test_canonical_json_refuses_numbers_that_json_lacks(value: Any) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json(value)
+
+
+def test_canonical_json_tells_zero_from_false_and_from_text() -> None:
+    assert len({canonical_json(value) for value in (0, False, "0", None, "", [], {})}) == 7
+
+
+def test_zero_and_zero_point_zero_and_minus_zero_are_one() -> None:
+    assert {canonical_json(value) for value in (0, 0.0, -0.0)} == {"0"}
+
+
+@given(messages=st.lists(st.dictionaries(st.text(), json_values, max_size=3), max_size=3))
+def test_equal_requests_have_equal_keys(messages: list[dict[str, Any]]) -> None:
+    one = replace(REQUEST, messages=tuple(messages))
+    other = replace(REQUEST, messages=tuple(reversed_keys(messages)))
+    assert request_key(one, ROUTE) == request_key(other, ROUTE)
+
+
+def test_temperature_0_and_0_point_0_have_one_key() -> None:
+    whole, fraction = (replace(REQUEST, sampling=Sampling(temperature=t)) for t in (0, 0.0))
+    assert request_key(whole, ROUTE) == request_key(fraction, ROUTE)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Request)])
+def test_every_field_of_a_request_is_keyed_or_dismissed(name: str) -> None:
+    if name in keys.DISMISSED:
+        return
+    assert name in CHANGED, f"Give Request.{name} another value in CHANGED, or dismiss it."
+    changed = replace(REQUEST, **{name: CHANGED[name]})
+    assert request_key(changed, ROUTE) != request_key(REQUEST, ROUTE)
+
+
+def test_only_fields_that_exist_are_dismissed() -> None:
+    assert {field.name for field in fields(Request)} >= keys.DISMISSED
+
+
+@pytest.mark.parametrize("name", list(Sampling.model_fields))
+def test_every_sampling_option_is_keyed(name: str) -> None:
+    values = {"temperature": 0.5, "top_p": 0.5, "max_tokens": 9, "seed": 3, "stop": ("\n",)}
+    changed = replace(REQUEST, sampling=Sampling(**{name: values[name]}))
+    assert request_key(changed, ROUTE) != request_key(REQUEST, ROUTE)
+
+
+def test_a_new_version_makes_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = request_key(REQUEST, ROUTE)
+    monkeypatch.setattr(keys, "VERSION", keys.VERSION + 1)
+    assert request_key(REQUEST, ROUTE) != before
+
+
+def test_a_key_is_the_same_in_every_process_and_release() -> None:
+    # Whoever changes this changes every key that users have stored: raise VERSION then.
+    known = "208f1c7d449d5563d8eef20420284906ebea1b85fe97749e002e154b3e592ee5"
+    assert request_key(REQUEST, ROUTE) == known
+
+
+def a_tier(name: str = "fast", model: str = "openai/small", **changed: Any) -> NamedTier:
+    sampling = changed.pop("sampling", Sampling(temperature=0))
+    deployment = Deployment(model=model, **changed)
+    return NamedTier(name, Tier(deployments=(deployment,), sampling=sampling))
+
+
+def key_over(*tiers: NamedTier, rule: Cascade | None = None) -> str:
+    return request_key(REQUEST, Chain(tiers, {}, rule).identity)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        a_tier("standard"),
+        a_tier(model="openai/large"),
+        a_tier(api_base="http://127.0.0.1:8000/v1"),
+        a_tier(params={"reasoning_effort": "high"}),
+        a_tier(sampling=Sampling(temperature=0, seed=1)),
+    ],
+    ids=["name", "model", "endpoint", "params", "sampling"],
+)
+def test_a_tier_that_answers_otherwise_makes_another_key(other: NamedTier) -> None:
+    assert key_over(other) != key_over(a_tier())
+
+
+def test_a_tier_whose_prices_or_patience_changed_keeps_its_keys() -> None:
+    assert key_over(a_tier(input_usd_per_mtok=1, output_usd_per_mtok=2)) == key_over(a_tier())
+    patient = NamedTier("fast", a_tier().tier.model_copy(update={"timeout_s": 1.0}))
+    assert key_over(patient) == key_over(a_tier())
+
+
+def test_one_more_deployment_or_their_order_makes_another_key() -> None:
+    one, two = Deployment(model="openai/a"), Deployment(model="openai/b")
+    orders = [(one,), (one, two), (two, one)]
+    found = {key_over(NamedTier("fast", Tier(deployments=order))) for order in orders}
+    assert len(found) == 3
+
+
+def _first_letter(value: str) -> str:
+    return value[:1]
+
+
+def _is_upper(value: str) -> bool:
+    return value.isupper()
+
+
+def _last_letter(value: str) -> str:
+    return value[-1:]
+
+
+def test_another_judge_or_threshold_makes_another_key() -> None:
+    tiers = a_tier(), a_tier("frontier")
+    rules = [
+        Cascade(to="frontier", judge=confidence()),
+        Cascade(to="frontier", judge=confidence(), threshold=0.9),
+        Cascade(to="frontier", judge=agreement()),
+        Cascade(to="frontier", judge=agreement(samples=2)),
+        Cascade(to="frontier", judge=agreement("fast")),
+        Cascade(to="frontier", judge=agreement(by=_first_letter)),
+        Cascade(to="frontier", judge=agreement(by=_last_letter)),
+        Cascade(to="frontier", judge=schema()),
+        Cascade(to="frontier", judge=schema(check=_is_upper)),
+        Cascade(to="frontier", judge=model_judge("frontier", "Is it polite?")),
+        Cascade(to="frontier", judge=model_judge("frontier", "Is it short?")),
+    ]
+    found = {key_over(*tiers, rule=rule) for rule in (None, *rules)}
+    assert len(found) == 1 + len(rules)
+
+
+def test_a_threshold_that_the_judge_would_take_itself_makes_no_other_key() -> None:
+    told = Cascade(to="frontier", judge=confidence(0.8), threshold=0.8)
+    untold = Cascade(to="frontier", judge=confidence(0.8))
+    assert key_over(a_tier(), rule=told) == key_over(a_tier(), rule=untold)

@@ -1,0 +1,117 @@
+"""World: carries out routing's plans by hand, with scripted answers and a clock that pauses move."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tierflow.errors import AttemptError
+from tierflow.request import Reply, Request, Usage
+from tierflow.routing import Ask, Cooldowns, NamedTier, Pause, Rank
+from tierflow.settings import Deployment, Tier
+from tierflow.tracing import Within
+
+Answering = Callable[[Ask], str | AttemptError]
+"""What a deployment does when it is asked: it says a text, or fails."""
+
+
+@dataclass
+class World:
+    """A driver of plans that reaches nothing real.
+
+    `asks`, `pauses`: what the plans wanted, in order, with the time on the world's own clock.
+    `spans`: name of each finished span, and what its result is described by.
+    """
+
+    answering: Answering
+    now: float = 0.0
+    asks: list[tuple[float, Ask]] = field(default_factory=list[tuple[float, Ask]])
+    pauses: list[float] = field(default_factory=list[float])
+    spans: list[tuple[str, dict[str, Any]]] = field(
+        default_factory=list[tuple[str, dict[str, Any]]]
+    )
+
+    def __post_init__(self) -> None:
+        self.cooldowns = Cooldowns(lambda: self.now)
+
+    @property
+    def asked(self) -> list[str]:
+        """The models that were asked, in order, without their provider."""
+        return [ask.deployment.model.partition("/")[2] for _, ask in self.asks]
+
+    def run(self, plan: Generator[Any, Any, Any]) -> Any:
+        """Carry a plan out to its end, and return its result or raise its error."""
+        try:
+            effect = next(plan)
+            while True:
+                try:
+                    came = self._perform(effect)
+                except Exception as exc:  # noqa: BLE001  # the plan decides what a failure means
+                    effect = plan.throw(exc)
+                else:
+                    effect = plan.send(came)
+        except StopIteration as done:
+            return done.value
+
+    def _perform(self, effect: object) -> Any:
+        match effect:
+            case Rank(deployments):
+                return self.cooldowns.rank(deployments)
+            case Pause(seconds):
+                self.pauses.append(seconds)
+                self.now += seconds
+                return None
+            case Within(name, _, plan, describe):
+                result = self.run(plan)
+                self.spans.append((name, dict(describe(result))))
+                return result
+            case Ask():
+                return self._answer(effect)
+            case _:
+                raise TypeError(f"Routing has no effect {effect!r}.")
+
+    def _answer(self, ask: Ask) -> Reply:
+        self.asks.append((self.now, ask))
+        said = self.answering(ask)
+        if isinstance(said, AttemptError):
+            self.cooldowns.failed(ask.deployment, said)
+            raise said
+        self.cooldowns.replied(ask.deployment)
+        return a_reply(said, tier=ask.tier.name, model=ask.deployment.model)
+
+
+def scripted(**scripts: list[str | AttemptError]) -> Answering:
+    """Answer each model by its own list, the last entry for ever."""
+    played = dict.fromkeys(scripts, 0)
+
+    def answer(ask: Ask) -> str | AttemptError:
+        model = ask.deployment.model.partition("/")[2]
+        script = scripts[model]
+        step = script[min(played[model], len(script) - 1)]
+        played[model] += 1
+        return step
+
+    return answer
+
+
+def a_tier(name: str, *models: str, **options: Any) -> NamedTier:
+    """A tier of models of one provider."""
+    deployments = tuple(Deployment(model=f"openai/{model}") for model in models)
+    return NamedTier(name, Tier(deployments=deployments, **options))
+
+
+def a_reply(text: str, **fields: Any) -> Reply:
+    """A reply that took ten tokens in, two out, and one cent."""
+    given = {
+        "tier": "fast",
+        "deployment": "openai/a",
+        "model": "openai/a",
+        "usage": Usage(10, 2),
+        "cost_usd": 0.01,
+        "latency_ms": 1.0,
+    }
+    return Reply(text=text, **(given | fields))
+
+
+def a_request(ask: str = "Where is it?", **fields: Any) -> Request:
+    """A request of one user message."""
+    return Request("step", ({"role": "user", "content": ask},), **fields)

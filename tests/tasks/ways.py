@@ -1,0 +1,89 @@
+"""Ways: one step as a sync and as an async function, so that one test tries both.
+
+Steps run here without Prefect's engine, outside of any flow.
+"""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+from openai import AsyncOpenAI
+
+from tierflow import Answer, LLMTask, llm_task
+from tierflow.routing.vendor import litellm
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, and how to run it outside of any flow: without Prefect's engine."""
+
+    task: LLMTask[..., Any]
+
+    def __call__(self, *args: Any) -> Answer[Any]:
+        """Run the step to its whole Answer."""
+        answer: Answer[Any] = self._run(self.task.answer.fn, *args)
+        return answer
+
+    def value(self, *args: Any) -> Any:
+        """Run the step to its value."""
+        return self._run(self.task.fn, *args)
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self.task.isasync:
+            return run_async(lambda: function(*args))
+        return function(*args)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Makes steps of prompt functions. `is_async`: which kind of function they become."""
+
+    is_async: bool
+
+    def step(self, prompt: Callable[..., Any], *, tier: str = "fast", **options: Any) -> Step:
+        """Return `prompt` as a step of its own name."""
+        function = _awaitable(prompt) if self.is_async else prompt
+        return Step(llm_task(tier=tier, **options)(function))
+
+
+def _awaitable(prompt: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(prompt)
+    async def prompt_async(*args: Any) -> Any:
+        await asyncio.sleep(0)
+        return prompt(*args)
+
+    return prompt_async
+
+
+both_ways = pytest.mark.parametrize("way", [Way(False), Way(True)], ids=["sync", "async"])
+
+
+def run_async(function: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine function on an event loop of its own, and leave nothing open."""
+
+    async def run() -> T:
+        try:
+            return await function()
+        finally:
+            await close_async_clients()
+
+    return asyncio.run(run())
+
+
+async def close_async_clients() -> None:
+    """Close the clients that litellm keeps for an event loop; theirs ends with the test."""
+    clients: Any = litellm().in_memory_llm_clients_cache
+    for key, client in tuple(clients.cache_dict.items()):
+        if isinstance(client, AsyncOpenAI):
+            clients.delete_cache(key)
+            await client.close()
+
+
+def plain(ask: str) -> str:
+    """A prompt that is its ask."""
+    return ask

@@ -1,0 +1,76 @@
+"""The documents: what they show runs, and what they name is there."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tierflow.settings import settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def fenced(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readmes_python_runs_on_the_embedded_models(tmp_path: Path) -> None:
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(fenced("python")), encoding="utf-8")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")
+    }
+    ended = subprocess.run(
+        [sys.executable, script],
+        env=environment
+        | {
+            "TIERFLOW_CONFIG": str(ROOT / "tierflow.toml"),
+            "TIERFLOW_HOME": str(tmp_path / "home"),
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "intent=" in ended.stdout
+
+
+def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = fenced("toml")
+    tomllib.loads(text)
+    (project / "tierflow.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("TIERFLOW_TIERS__FAST__TIMEOUT_S", "10")
+    loaded = settings()
+    assert loaded.tiers.fast.timeout_s == 10
+    assert loaded.tiers.get("specialist.legal").deployments[0].api_key_env == "LEGAL_TEAM_KEY"
+    assert loaded.cache.ttl_s == 86400
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    inner = [link for link in links if not link.startswith("http")]
+    assert [link for link in inner if not (page.parent / link).exists()] == []
+
+
+def test_every_make_target_of_the_documents_exists() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, flags=re.MULTILINE))
+    assert named
+    assert {target for target in named if f"\n{target}:" not in makefile} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_rooms_page_fits_on_a_screen(page: Path) -> None:
+    if page.parent != ROOT:
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 40

@@ -14,6 +14,8 @@ export DO_NOT_TRACK ?= 1
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+demo exam: export PREFECT_LOGGING_LEVEL ?= WARNING
+
 demo: .venv/.demo  ## Install and run the main job on the embedded models (no key needed)
 	$(BIN)/python flows/triage.py
 

@@ -4,11 +4,10 @@ from .effects import Find, Keep, Once
 from .flight import Flights
 from .keys import Key, request_key
 from .policy import ExactCache
-from .store import AnswerStore, DiskStore, StoreStats
+from .store import AnswerStore, StoreStats, open_store
 
 __all__ = [
     "AnswerStore",
-    "DiskStore",
     "ExactCache",
     "Find",
     "Flights",
@@ -16,5 +15,6 @@ __all__ = [
     "Key",
     "Once",
     "StoreStats",
+    "open_store",
     "request_key",
 ]

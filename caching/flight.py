@@ -5,6 +5,7 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
+from ..errors import TierflowError
 from .keys import Key
 
 
@@ -32,18 +33,19 @@ class Flights:
 
     @contextmanager
     def leading(self, key: Key) -> Generator[None]:
-        """End the flight with the block: its followers wake, or get the error it raised."""
-        error: Exception | None = None
+        """End the flight with the block: its followers wake, or get the TierflowError it raised."""
+        error: TierflowError | None = None
         try:
             yield
-        except Exception as exc:
+        except TierflowError as exc:
             error = exc
             raise
         finally:
             with self._lock:
                 flight = self._under_way.pop(key)
             if error is None:
-                # Also when the leader was cancelled: its followers then ask for themselves.
+                # Also when the leader was cancelled, or its caller's own function failed: its
+                # followers then ask for themselves.
                 flight.set_result(None)
             else:
                 flight.set_exception(error)

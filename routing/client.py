@@ -4,13 +4,15 @@ litellm is transport and provider dialects here: its retries, caches and callbac
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..request import Chunk, Reply, canonical_json
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
 from .effects import Ask
+from .lasting import on_lasting_loop
 from .received import Received, Stream, whole
 from .tiers import api_key
 from .vendor import litellm, returned, vendor_errors
@@ -45,12 +47,16 @@ class LiteLLMClient:
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
-            for chunk in _chunks(response, name):
-                stream.add(chunk)
+            with closing(_chunks(response, name)) as chunks:
+                for chunk in chunks:
+                    stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
 
     async def ask_async(self, ask: Ask) -> Reply:
         """Ask without holding up the event loop."""
+        return await on_lasting_loop(self._ask_async(ask))
+
+    async def _ask_async(self, ask: Ask) -> Reply:
         vendor, name = litellm(), ask.deployment.name
         with self._span(ask) as span:
             started = self.clock()
@@ -59,8 +65,9 @@ class LiteLLMClient:
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
-            async for chunk in _chunks_async(response, name):
-                stream.add(chunk)
+            async with aclosing(_chunks_async(response, name)) as chunks:
+                async for chunk in chunks:
+                    stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
 
     def _span(self, ask: Ask) -> Any:
@@ -135,13 +142,21 @@ class LiteLLMClient:
 
 
 # The caller's on_chunk runs between these yields, so what it raises is not taken for a
-# provider's failure.
-def _chunks(response: Any, deployment: str) -> Iterator[Any]:
-    with vendor_errors(deployment):
-        yield from response
+# provider's failure. The provider is then hung up on: it would go on writing, for money.
+def _chunks(response: Any, deployment: str) -> Generator[Any]:
+    try:
+        with vendor_errors(deployment):
+            yield from response
+    finally:
+        # litellm's stream itself can only be closed on an event loop.
+        if close := getattr(getattr(response, "completion_stream", None), "close", None):
+            close()
 
 
-async def _chunks_async(response: Any, deployment: str) -> AsyncIterator[Any]:
-    with vendor_errors(deployment):
-        async for chunk in response:
-            yield chunk
+async def _chunks_async(response: Any, deployment: str) -> AsyncGenerator[Any]:
+    try:
+        with vendor_errors(deployment):
+            async for chunk in response:
+                yield chunk
+    finally:
+        await response.aclose()

@@ -80,4 +80,6 @@ def resolve(catalogue: Catalogue, name: str, environ: Mapping[str, str]) -> Name
             f"Tier {name!r} has no API key. Set one of: {wanted}. Or name a deployment that "
             f"needs none under [tiers.{name}] in tierflow.toml, such as an engine with api_base."
         )
-    return NamedTier(name, tier.model_copy(update={"deployments": usable}))
+    if usable != tier.deployments:
+        tier = tier.model_copy(update={"deployments": usable})
+    return NamedTier(name, tier)

@@ -109,9 +109,7 @@ def _attempt_error(
     )
 
 
-def _causes(
-    exc: BaseException | None, handled: BaseException | None
-) -> Iterator[BaseException]:
+def _causes(exc: BaseException | None, handled: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what led to it, up to the one that its caller was handling."""
     while exc is not None and exc is not handled:
         yield exc

@@ -104,6 +104,7 @@ def failed_row_of(
     where: Where,
     *,
     last_tier: str,
+    cache: CacheUse,
     latency_ms: float,
 ) -> Row:
     """Return the ledger's row of a step without an answer: what was paid was paid."""
@@ -116,7 +117,7 @@ def failed_row_of(
         model="",
         arm=request.arm,
         tenant=request.tenant,
-        cache="miss",
+        cache=cache,
         asks=len(trail.replies),
         failed_attempts=len(trail.failures),
         escalations=0,

@@ -9,7 +9,17 @@ import inspect
 from collections.abc import Callable, Coroutine
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
@@ -56,7 +66,25 @@ _OURS = ChangedOptions.__optional_keys__ - TaskOptions.__optional_keys__
 class _Step(Task[P, R]):
     """A task whose body names its own state, which callers never see."""
 
-    if not TYPE_CHECKING:  # Task's own overloads say what these take and return
+    if TYPE_CHECKING:
+        # Task's overloads take a result of type Any for a coroutine.
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        @overload
+        def __call__(
+            self, *args: Any, return_state: Literal[False], wait_for: Any = None, **kwargs: Any
+        ) -> R: ...
+        @overload
+        def __call__(
+            self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
+        ) -> State[R]: ...
+        @overload
+        def __call__(
+            self, *args: Any, wait_for: Any, return_state: Literal[False] = False, **kwargs: Any
+        ) -> R: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # fewer overloads than Task's
+
+    else:  # Task's own overloads say what `submit` and `map` take and return
 
         def __call__(
             self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -84,7 +112,8 @@ class _Step(Task[P, R]):
 
 
 def _value(ended: Any) -> Any:
-    return ended.result() if _is_state(ended) else ended
+    # Inside an async flow `result()` alone would be a coroutine.
+    return ended.result(_sync=True) if _is_state(ended) else ended
 
 
 def _is_state(ended: Any) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from ..caching import AnswerStore, DiskStore, Find, Flights, Keep
+from ..caching import AnswerStore, Find, Flights, Keep, open_store
 from ..errors import AttemptError, StoreError
 from ..routing import Ask, Cooldowns, LiteLLMClient, ModelClient, Rank
 from ..settings import Settings, settings
@@ -25,8 +25,7 @@ class Hands:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        limit_mb = settings.cache.size_limit_mb
-        self.store: AnswerStore = DiskStore(settings.home / "cache", size_limit_mb=limit_mb)
+        self.store: AnswerStore = open_store(settings)
         self.ledger: Ledger = open_ledger(settings)
         self.client: ModelClient = LiteLLMClient(os.environ)
         self.flights = Flights()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..caching import ExactCache, Find, Keep, Key, Once, request_key
-from ..errors import TierflowError, UnparseableReplyError
+from ..errors import UnparseableReplyError
 from ..request import Answer, Chunk, Request, Stored, render
 from ..rollouts import Variant
 from ..routing import Chain, Question, Trail, resolve, run_chain
@@ -90,15 +90,17 @@ def _accounted(step: _Step[T]) -> Plan[Answer[T]]:
     where = step.around.where
     try:
         answer = yield from _cached_or_asked(step)
-    except TierflowError as error:
+    except Exception as error:
         row = failed_row_of(
             error,
             step.request,
             step.trail,
             where,
             last_tier=step.chain.tiers[-1].name,
+            cache="off" if _policy(step) is None else "miss",
             latency_ms=step.latency_ms,
         )
+        # What was paid was paid, also when a judge's or a listener's own function failed.
         yield Account(row)
         raise
     trace_id, span_id = span_ids()
@@ -108,8 +110,7 @@ def _accounted(step: _Step[T]) -> Plan[Answer[T]]:
 
 
 def _cached_or_asked(step: _Step[T]) -> Plan[Answer[T]]:
-    cache = step.spec.cache
-    if cache is None or not _may_cache(step, cache):
+    if _policy(step) is None:
         return (yield from _asked(step, None))
     key = request_key(step.request, step.chain.identity)
     while True:
@@ -122,15 +123,18 @@ def _cached_or_asked(step: _Step[T]) -> Plan[Answer[T]]:
             return answer
 
 
-def _may_cache(step: _Step[Any], cache: ExactCache) -> bool:
-    own = step.spec.sampling
+def _policy(step: _Step[Any]) -> ExactCache | None:
+    """Return the terms on which the answer may be kept, None if it may not."""
+    own, cache = step.spec.sampling, step.spec.cache
     temperatures = (
         # A deployment's own params go over all sampling.
         deployment.params.get("temperature", own.over(each.tier.sampling).temperature)
         for each in step.chain.tiers
         for deployment in each.tier.deployments
     )
-    return step.around.settings.cache.enabled and cache.allows(temperatures)
+    if cache is None or not step.around.settings.cache.enabled:
+        return None
+    return cache if cache.allows(temperatures) else None
 
 
 def _hit(step: _Step[T], stored: Stored) -> Answer[T] | None:

@@ -33,14 +33,14 @@ class Returns(Generic[T]):
     @cached_property
     def schema(self) -> Mapping[str, Any] | None:
         """The JSON schema a reply must fit, None for text."""
-        return None if self.is_text else strict(self._carrier.json_schema())
+        return None if self.is_text else strict(_resolved(self._carrier.json_schema()))
 
     def read(self, text: str) -> T:
         """Return the value a reply holds. Raises UnparseableReplyError, which says why."""
         if self.is_text:
             return text  # type: ignore[return-value]  # T is str here
         try:
-            value = self._carrier.validate_json(_json_in(text))
+            value = self._carrier.validate_json(_json_in(text), by_alias=True, by_name=True)
         except ValidationError as exc:
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc'])) or 'reply'}: {fault['msg']}"
@@ -52,13 +52,16 @@ class Returns(Generic[T]):
         return self._unwrap(value)
 
     def dump(self, value: Any) -> Any:
-        """Return a value as JSON data."""
-        return value if self.is_text else self._adapter.dump_python(value, mode="json")
+        """Return a value as JSON data that `load` takes."""
+        if self.is_text:
+            return value
+        # By name, because an alias may be for writing only.
+        return self._adapter.dump_python(value, mode="json", by_alias=False, round_trip=True)
 
     def load(self, data: Any) -> T:
         """Return the value of JSON data. Raises UnparseableReplyError."""
         try:
-            return self._adapter.validate_python(data)
+            return self._adapter.validate_python(data, by_alias=True, by_name=True)
         except ValidationError as exc:
             raise UnparseableReplyError(f"What was stored does not fit {self._name}.") from exc
 
@@ -66,9 +69,9 @@ class Returns(Generic[T]):
         """Return the reply that would hold a value: how an example in a prompt is written."""
         if self.is_text:
             return str(value)
-        checked: Any = self._adapter.validate_python(value)
+        checked: Any = self._adapter.validate_python(value, by_alias=True, by_name=True)
         carried = checked if self._is_object else self._carrier.validate_python({"value": checked})
-        return self._carrier.dump_json(carried).decode()
+        return self._carrier.dump_json(carried, by_alias=True, round_trip=True).decode()
 
     @property
     def _name(self) -> str:
@@ -80,10 +83,7 @@ class Returns(Generic[T]):
 
     @cached_property
     def _is_object(self) -> bool:
-        schema = self._adapter.json_schema()
-        if "$ref" in schema:
-            schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-        return "properties" in schema
+        return "properties" in _resolved(self._adapter.json_schema())
 
     @cached_property
     def _carrier(self) -> TypeAdapter[Any]:
@@ -94,6 +94,14 @@ class Returns(Generic[T]):
     def _unwrap(self, value: Any) -> T:
         unwrapped: T = value if self._is_object else value.value
         return unwrapped
+
+
+def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema that is an object itself where it only refers to one: a recursive model."""
+    if "$ref" not in schema:
+        return schema
+    definitions: Mapping[str, dict[str, Any]] = schema["$defs"]
+    return definitions[schema["$ref"].rpartition("/")[2]] | {"$defs": definitions}
 
 
 def strict(schema: Mapping[str, Any]) -> dict[str, Any]:

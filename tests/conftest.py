@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ def prefect_server() -> Iterator[None]:
 
 def _close_vendor_clients() -> None:
     """Close the connections that litellm keeps for reuse: it closes none itself."""
+    if "litellm" not in sys.modules:
+        return
     import litellm
 
     kept: Any = litellm.in_memory_llm_clients_cache

@@ -8,7 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tierflow.cli import cli
 from tierflow.settings import settings
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +62,14 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     inner = [link for link in links if not link.startswith("http")]
     assert [link for link in inner if not (page.parent / link).exists()] == []
+
+
+def test_every_command_of_the_readme_is_there() -> None:
+    commands = re.findall(r"tierflow ((?:tiers|cache|runs)[a-z ]*)", "\n".join(fenced("sh")))
+    assert len(commands) >= 4
+    for command in commands:
+        shown = CliRunner().invoke(cli, [*command.split(), "--help"])
+        assert shown.exit_code == 0, f"{command}: {shown.output}"
 
 
 def test_every_make_target_of_the_documents_exists() -> None:

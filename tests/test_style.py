@@ -155,7 +155,7 @@ def undocumented(holder: ast.Module | ast.ClassDef) -> Iterator[str]:
 def test_the_tree_of_errors_in_the_docstring_is_the_real_one() -> None:
     drawn: dict[str, str | None] = {}
     above: list[str] = []
-    for line in inspect.getdoc(errors).splitlines():
+    for line in str(errors.__doc__).splitlines():
         if not (found := re.match(r"([│ ├└─]*)(\w+Error)\b", line)):
             continue
         depth, name = len(found[1]) // 4, found[2]
@@ -163,7 +163,7 @@ def test_the_tree_of_errors_in_the_docstring_is_the_real_one() -> None:
         drawn[name] = above[-1] if above else None
         above.append(name)
     real = {
-        name: kind.__base__.__name__ if issubclass(kind.__base__, errors.TierflowError) else None
+        name: None if kind is errors.TierflowError else kind.__bases__[0].__name__
         for name, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, errors.TierflowError)
     }

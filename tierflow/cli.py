@@ -11,11 +11,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from .caching import DiskStore
+from .caching import open_store
 from .errors import TierflowError
 from .routing import is_usable, key_variables
 from .serving import EngineUnreadableError, MetricsPage
-from .settings import Deployment, Settings, config_path, settings
+from .settings import Deployment, config_path, settings
 from .tracing import as_table, open_ledger, prices_of, summarise
 from .tracing.console import print_summaries
 
@@ -49,10 +49,11 @@ def tiers(*, probe: bool, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     table = Table(title=f"Tiers ({config_path() or 'the shipped catalogue'})", title_justify="left")
-    for heading in ("tier", "deployment", "key"):
-        table.add_column(heading)
-    for heading in ("in", "cached", "out"):
-        table.add_column(f"{heading} $/Mtok", justify="right")
+    table.add_column("tier", no_wrap=True)
+    table.add_column("deployment", overflow="fold")
+    table.add_column("key", overflow="fold")
+    for heading in ("in $", "cached", "out $"):
+        table.add_column(heading, justify="right", no_wrap=True)
     if probe:
         table.add_column("load")
     last = ""
@@ -65,6 +66,7 @@ def tiers(*, probe: bool, as_json: bool) -> None:
         ]
         table.add_row(*shown, *([row["load"] or ""] if probe else []))
         last = row["tier"]
+    table.caption = "Prices in USD per million tokens; ? where none is known."
     Console().print(table)
 
 
@@ -97,7 +99,7 @@ def _key_column(row: dict[str, Any]) -> str:
     if not row["keys"]:
         return "none needed"
     named = " or ".join(row["keys"])
-    return f"[green]{named}[/]" if row["usable"] else f"[red]{named} is not set[/]"
+    return f"[green]{named}[/]" if row["usable"] else f"[red]set {named}[/]"
 
 
 def _price_column(usd_per_mtok: float | None) -> str:
@@ -113,7 +115,7 @@ def cache() -> None:
 @_JSON
 def cache_stats(*, as_json: bool) -> None:
     """Count the stored answers, per step."""
-    store = _store(settings())
+    store = open_store(settings())
     found = store.stats()
     store.close()
     if as_json:
@@ -133,14 +135,10 @@ def cache_clear(*, step: str | None, yes: bool, as_json: bool) -> None:
     if not yes:
         whose = f"the answers of step {step!r}" if step else "all answers"
         click.confirm(f"Remove {whose} from the cache?", abort=True, err=True)
-    store = _store(settings())
+    store = open_store(settings())
     removed = store.clear(step)
     store.close()
     click.echo(json.dumps({"removed": removed}) if as_json else f"Removed {removed} answers.")
-
-
-def _store(current: Settings) -> DiskStore:
-    return DiskStore(current.home / "cache", size_limit_mb=current.cache.size_limit_mb)
 
 
 @cli.group()

@@ -61,6 +61,20 @@ PromptLike: TypeAlias = str | Prompt | Sequence[Message]
 
 def render(prompt: object, dump: Callable[[Any], str]) -> Rendered:
     """Return any `PromptLike` as chat messages. Raises PromptError for anything else."""
+    rendered = _rendered(prompt, dump)
+    try:
+        # Found here, because a provider's client would take it for the provider's failure.
+        canonical_json(rendered).encode()
+    except (TypeError, ValueError) as exc:
+        # Their own words may quote the prompt.
+        raise PromptError(
+            f"The prompt function returned what JSON cannot hold ({type(exc).__name__}). Use text "
+            "that is valid Unicode, finite numbers, and lists and objects of them."
+        ) from exc
+    return rendered
+
+
+def _rendered(prompt: object, dump: Callable[[Any], str]) -> Rendered:
     match prompt:
         case Prompt():
             return prompt.render(dump)
@@ -97,7 +111,8 @@ class Sampling(BaseModel):
 
     def over(self, base: "Sampling") -> "Sampling":
         """Return `base` with the options that are set here put over it."""
-        return base.model_copy(update=self.given())
+        given = self.given()
+        return base.model_copy(update=given) if given else base
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +281,8 @@ _Object = Mapping[str, object]
 def _whole_numbers(value: object) -> object:
     # Providers treat 0 and 0.0 alike, so a key must too.
     match value:
+        case str() | None:
+            return value
         case float() if value.is_integer():
             return int(value)
         case Mapping():

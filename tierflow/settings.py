@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -49,7 +49,11 @@ class Deployment(BaseModel):
     @property
     def name(self) -> str:
         """The model, and the endpoint where one is named: tells deployments of a tier apart."""
-        return f"{self.model}@{self.api_base}" if self.api_base else self.model
+        if not self.api_base:
+            return self.model
+        # Names are shown and logged: what stands before the host may be a password.
+        scheme, _, rest = self.api_base.rpartition("://")
+        return f"{self.model}@{scheme}://{rest.rpartition('@')[2]}"
 
     @property
     def provider(self) -> str:
@@ -131,6 +135,18 @@ class Settings(BaseSettings):
         default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
     )
 
+    @model_validator(mode="after")
+    def _prices_come_in_pairs(self) -> Self:
+        # Otherwise it would be found out when the first reply is paid for.
+        for name, tier in self.tiers.items():
+            for each in tier.deployments:
+                if (each.input_usd_per_mtok is None) != (each.output_usd_per_mtok is None):
+                    raise ValueError(
+                        f"tiers.{name}: {each.name} has only one of input_usd_per_mtok and "
+                        "output_usd_per_mtok. Give both, or neither to use litellm's price map"
+                    )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -150,8 +166,9 @@ def settings() -> Settings:
 
     Raises ConfigNotFoundError, or ConfigError that names the file or variable, the field and why.
     """
-    ours = tuple(sorted(item for item in os.environ.items() if item[0].startswith("TIERFLOW_")))
-    return _load(Path.cwd(), ours)
+    # Runs once a step: only our own variables are read, because reading one decodes it.
+    names = sorted(name for name in os.environ if name.startswith("TIERFLOW_"))
+    return _load(Path.cwd(), tuple((name, os.environ[name]) for name in names))
 
 
 def config_path() -> Path | None:
@@ -181,16 +198,17 @@ def _load(directory: Path, _environment: tuple[tuple[str, str], ...]) -> Setting
         loaded = Settings(**values)
     except ValidationError as exc:
         faults = "; ".join(
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()
+            ": ".join(filter(None, (".".join(map(str, error["loc"])), error["msg"])))
+            for error in exc.errors()
         )
         raise ConfigError(f"Wrong settings in {where}: {faults}.") from exc
     except SettingsError as exc:
         raise ConfigError(f"Wrong settings in {where}: {exc} ({exc.__cause__}).") from exc
     # Relative folders belong to the project, not to wherever a worker happens to run.
     root = path.parent if path else directory
-    anchored = {"home": root / loaded.home}
+    anchored = {"home": root / loaded.home.expanduser()}
     if loaded.replay_dir is not None:
-        anchored["replay_dir"] = root / loaded.replay_dir
+        anchored["replay_dir"] = root / loaded.replay_dir.expanduser()
     return loaded.model_copy(update=anchored)
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.caching.answers import key_of, stored
-from tierflow.caching import DiskStore
+from tierflow.caching.disk_store import DiskStore
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY_S = 24 * 3600.0
@@ -17,7 +17,7 @@ BEGIN = """
 import sys
 from pathlib import Path
 from tests.caching.answers import key_of, stored
-from tierflow.caching import DiskStore
+from tierflow.caching.disk_store import DiskStore
 
 store = DiskStore(Path(sys.argv[1]), size_limit_mb=16)
 me = sys.argv[2]

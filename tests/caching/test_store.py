@@ -1,11 +1,13 @@
 """The exact store on disk: what it keeps, what it forgets, and what it never loads."""
 
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diskcache
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.caching.answers import key_of, stored
-from tierflow.caching import DiskStore
+from tierflow.caching.disk_store import DiskStore
 from tierflow.request import Stored, Usage
 
 DAY_S = 24 * 3600.0
@@ -40,7 +42,10 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskStore
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     # A lone surrogate is no text that JSON can carry.
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
@@ -194,13 +199,13 @@ def trap(tmp_path: Path) -> Trap:
 def plant(folder: Path, key: Any, value: Any) -> None:
     """Write a row as any program with diskcache would."""
     folder.mkdir(parents=True, exist_ok=True)
-    with diskcache.Cache(str(folder)) as plain:
+    with cast(Any, diskcache).Cache(str(folder)) as plain:
         plain.set(key, value, tag="triage")
 
 
 def test_the_trap_works(trap: Trap, folder: Path) -> None:
     plant(folder, KEY, trap)
-    with diskcache.Cache(str(folder)) as plain:
+    with cast(Any, diskcache).Cache(str(folder)) as plain:
         plain.get(KEY)
     assert trap.path.exists()
 
@@ -229,6 +234,17 @@ def test_a_planted_pickle_is_never_loaded_as_a_key(
     assert not trap.path.exists()
 
 
+def test_whoever_lists_the_keys_is_refused_a_planted_pickle(
+    store: DiskStore, folder: Path, trap: Trap
+) -> None:
+    plant(folder, (trap, KEY), "value")
+    store.get(KEY)
+    inside: Any = store
+    with pytest.raises(ValueError, match="a key that tierflow did not write"):
+        list(inside._handle.cache)
+    assert not trap.path.exists()
+
+
 def test_clearing_does_not_load_a_planted_pickle(
     store: DiskStore, folder: Path, trap: Trap
 ) -> None:
@@ -253,8 +269,9 @@ def test_a_row_that_names_a_foreign_file_neither_reads_nor_removes_it(
     foreign = tmp_path / "foreign.val"
     foreign.write_text("mine")
     plant(folder, KEY, "x" * 100_000)
-    with diskcache.Cache(str(folder)) as plain:
-        plain._sql("UPDATE Cache SET filename = ?", (str(foreign),))
+    with closing(sqlite3.connect(folder / "cache.db")) as plain:
+        plain.execute("UPDATE Cache SET filename = ?", (str(foreign),))
+        plain.commit()
     assert store.get(KEY) is None
     store.clear()
     assert foreign.read_text() == "mine"

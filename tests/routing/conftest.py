@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_event_loop() -> None:
-    """Keep litellm's blocking calls from opening an event loop that nobody closes."""
+@pytest.fixture(autouse=True)
+def no_event_loop() -> None:
+    """Without this litellm's blocking client opens an event loop that nobody closes."""
     asyncio.set_event_loop(None)

@@ -43,17 +43,16 @@ def is_even(value: int) -> bool:
 EVEN = Cascade(to=("standard", "frontier"), judge=schema(is_even))
 
 
-def run(
-    rule: Cascade | None = EVEN, **scripts: list[str | AttemptError]
-) -> tuple[Outcome[int], World, Trail]:
+def run(**scripts: list[str | AttemptError]) -> tuple[Outcome[int], World, Trail]:
     """Run a chain of one tier for each script, whose only model has the tier's name."""
     world, trail = World(scripted(**scripts)), Trail()
     tiers = [a_tier(name, name) for name in scripts]
     question = Question(a_request(), read_number, trail)
+    rule = EVEN if len(tiers) > 1 else None
     return world.run(run_chain(question, Chain(tiers, {}, rule))), world, trail
 
 
-def test_an_accepted_cheap_reply_ends_it():
+def test_an_accepted_cheap_reply_ends_it() -> None:
     outcome, world, _ = run(fast=["2"], standard=["4"])
 
     assert outcome.parsed.value == 2
@@ -61,7 +60,7 @@ def test_an_accepted_cheap_reply_ends_it():
     assert [(each.judge, each.accepted) for each in outcome.verdicts] == [("schema:is_even", True)]
 
 
-def test_a_rejected_cheap_reply_escalates_to_the_stronger_tier():
+def test_a_rejected_cheap_reply_escalates_to_the_stronger_tier() -> None:
     outcome, world, trail = run(fast=["1"], standard=["4"])
 
     assert (outcome.parsed.value, outcome.parsed.reply.tier) == (4, "standard")
@@ -70,14 +69,14 @@ def test_a_rejected_cheap_reply_escalates_to_the_stronger_tier():
     assert world.asked == ["fast", "standard"]
 
 
-def test_the_last_tier_is_not_judged():
+def test_the_last_tier_is_not_judged() -> None:
     outcome, world, _ = run(fast=["1"], standard=["3"], frontier=["5"])
 
     assert outcome.parsed.value == 5
     assert len(outcome.verdicts) == len(world.spans) == 2
 
 
-def test_each_tier_but_the_last_is_judged_in_turn():
+def test_each_tier_but_the_last_is_judged_in_turn() -> None:
     outcome, world, _ = run(fast=["1"], standard=["2"], frontier=["5"])
 
     assert outcome.parsed.value == 2
@@ -85,7 +84,7 @@ def test_each_tier_but_the_last_is_judged_in_turn():
     assert [verdict.accepted for verdict in outcome.verdicts] == [False, True]
 
 
-def test_a_tier_that_is_down_escalates_unjudged():
+def test_a_tier_that_is_down_escalates_unjudged() -> None:
     outcome, world, _ = run(fast=[ProviderDownError("down")], standard=["3"])
 
     assert outcome.parsed.value == 3
@@ -93,7 +92,7 @@ def test_a_tier_that_is_down_escalates_unjudged():
     assert world.spans == []
 
 
-def test_a_reply_that_cannot_be_read_is_mended_once_and_then_judged():
+def test_a_reply_that_cannot_be_read_is_mended_once_and_then_judged() -> None:
     outcome, world, trail = run(fast=["two", "2"], standard=["4"])
 
     assert outcome.parsed.value == 2
@@ -105,7 +104,7 @@ def test_a_reply_that_cannot_be_read_is_mended_once_and_then_judged():
     assert "The reply is no number." in mending[2]["content"]
 
 
-def test_a_reply_that_cannot_be_mended_escalates_unjudged():
+def test_a_reply_that_cannot_be_mended_escalates_unjudged() -> None:
     outcome, world, _ = run(fast=["two", "deux"], standard=["3"])
 
     assert outcome.parsed.value == 3
@@ -113,20 +112,20 @@ def test_a_reply_that_cannot_be_mended_escalates_unjudged():
     assert [verdict.reason for verdict in outcome.verdicts] == ["UnparseableReplyError"]
 
 
-def test_a_request_that_is_wrong_is_not_escalated():
+def test_a_request_that_is_wrong_is_not_escalated() -> None:
     with pytest.raises(RejectedError):
         run(fast=[RejectedError("wrong")], standard=["4"])
 
 
-def test_what_the_last_tier_raises_comes_out():
+def test_what_the_last_tier_raises_comes_out() -> None:
     with pytest.raises(UnparseableReplyError):
         run(fast=["one"], standard=["three"])
     with pytest.raises(AllDeploymentsFailedError):
         run(fast=["1"], standard=[ProviderDownError("down")])
 
 
-def test_without_a_rule_the_only_tier_answers():
-    outcome, _, _ = run(rule=None, fast=["1"])
+def test_without_a_rule_the_only_tier_answers() -> None:
+    outcome, _, _ = run(fast=["1"])
 
     assert outcome.parsed.value == 1
     assert outcome.verdicts == ()
@@ -138,7 +137,7 @@ said = st.sampled_from(["0", "1", "2", "3", "many"]) | st.just(ProviderDownError
 @given(st.lists(said, min_size=1, max_size=4))
 def test_only_an_accepted_reply_or_the_last_tiers_own_is_ever_returned(
     replies: list[str | AttemptError],
-):
+) -> None:
     scripts = {f"t{number}": [reply] for number, reply in enumerate(replies)}
     good = [text for text in replies[:-1] if text in {"0", "2"}]
     expected = (good or replies[-1:])[0]
@@ -154,12 +153,12 @@ def test_only_an_accepted_reply_or_the_last_tiers_own_is_ever_returned(
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
-def test_a_threshold_outside_0_to_1_is_refused(threshold: float):
+def test_a_threshold_outside_0_to_1_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
         Cascade(to="frontier", judge=schema(), threshold=threshold)
 
 
-def test_a_cascade_that_decides_otherwise_has_another_identity():
+def test_a_cascade_that_decides_otherwise_has_another_identity() -> None:
     def chain(judge: Any, threshold: float | None = None) -> tuple[str, ...]:
         rule = Cascade(to="frontier", judge=judge, threshold=threshold)
         return Chain([a_tier("fast", "a"), a_tier("frontier", "b")], {}, rule).identity
@@ -183,7 +182,9 @@ def is_known(value: Label) -> bool:
 
 
 @both_ways
-def test_a_step_escalates_and_says_so(way: Way, catalogue: Catalogue, provider: FakeProvider):
+def test_a_step_escalates_and_says_so(
+    way: Way, catalogue: Catalogue, provider: FakeProvider
+) -> None:
     catalogue()
     provider.script("fast", Say({"label": "?"}, input_tokens=100, output_tokens=10))
     provider.script("frontier", Say({"label": "refund"}, input_tokens=200, output_tokens=20))
@@ -201,7 +202,7 @@ def test_a_step_escalates_and_says_so(way: Way, catalogue: Catalogue, provider: 
 @both_ways
 def test_a_step_mends_a_reply_that_does_not_fit_its_type(
     way: Way, catalogue: Catalogue, provider: FakeProvider
-):
+) -> None:
     catalogue()
     provider.script("fast", [Say("It is a refund."), Say({"label": "refund"})])
     rule = Cascade(to="frontier", judge=schema(is_known))
@@ -218,7 +219,7 @@ def test_a_step_mends_a_reply_that_does_not_fit_its_type(
 )
 def test_a_judge_that_fails_does_not_accept(
     way: Way, judging: Fail | Say, catalogue: Catalogue, provider: FakeProvider
-):
+) -> None:
     catalogue()
     provider.script("fast", Say("cheap"))
     provider.script("standard", judging)
@@ -236,7 +237,7 @@ def test_a_judge_that_fails_does_not_accept(
 @pytest.mark.parametrize("where", ["to", "judge"])
 def test_an_unknown_tier_in_a_cascade_fails_before_any_call(
     way: Way, where: str, catalogue: Catalogue, provider: FakeProvider
-):
+) -> None:
     catalogue()
     provider.script("fast", Say("never"))
     rules = {
@@ -244,7 +245,7 @@ def test_an_unknown_tier_in_a_cascade_fails_before_any_call(
         "judge": Cascade(to="frontier", judge=agreement("fronteer")),
     }
 
-    with pytest.raises(UnknownTierError, match="No tier 'fronteer'. Known: fast, standard"):
+    with pytest.raises(UnknownTierError, match="No tier 'fronteer'"):
         way.step(plain, cascade=rules[where])("Where is it?")
 
     assert provider.calls == ()

@@ -35,14 +35,16 @@ def order(cooldowns: Cooldowns) -> str:
     return "".join(each.deployment.model[-1] for each in cooldowns.rank((A, B, C)))
 
 
-def test_well_deployments_keep_the_order_they_were_given_in():
+def test_well_deployments_keep_the_order_they_were_given_in() -> None:
     assert order(Cooldowns(Clock())) == "abc"
 
 
 @pytest.mark.parametrize(
     "kind", [AttemptTimeoutError, RateLimitedError, ProviderDownError, DeniedError]
 )
-def test_a_failed_deployment_stands_behind_the_others_for_half_a_minute(kind: type[AttemptError]):
+def test_a_failed_deployment_stands_behind_the_others_for_half_a_minute(
+    kind: type[AttemptError],
+) -> None:
     clock = Clock()
     cooldowns = Cooldowns(clock)
 
@@ -56,7 +58,9 @@ def test_a_failed_deployment_stands_behind_the_others_for_half_a_minute(kind: ty
 
 
 @pytest.mark.parametrize("kind", [ContextLengthError, RejectedError])
-def test_a_fault_of_the_request_is_not_held_against_the_deployment(kind: type[AttemptError]):
+def test_a_fault_of_the_request_is_not_held_against_the_deployment(
+    kind: type[AttemptError],
+) -> None:
     cooldowns = Cooldowns(Clock())
 
     cooldowns.failed(A, kind("failed"))
@@ -64,7 +68,7 @@ def test_a_fault_of_the_request_is_not_held_against_the_deployment(kind: type[At
     assert order(cooldowns) == "abc"
 
 
-def test_a_deployment_that_may_not_be_asked_stands_behind_one_that_failed():
+def test_a_deployment_that_may_not_be_asked_stands_behind_one_that_failed() -> None:
     cooldowns = Cooldowns(Clock())
 
     cooldowns.failed(A, RateLimitedError("failed", retry_after_s=5))
@@ -73,7 +77,7 @@ def test_a_deployment_that_may_not_be_asked_stands_behind_one_that_failed():
     assert order(cooldowns) == "cba"
 
 
-def test_the_wait_shrinks_as_time_passes_and_never_goes_below_zero():
+def test_the_wait_shrinks_as_time_passes_and_never_goes_below_zero() -> None:
     clock = Clock()
     cooldowns = Cooldowns(clock)
     cooldowns.failed(A, RateLimitedError("failed", retry_after_s=50))
@@ -86,7 +90,7 @@ def test_the_wait_shrinks_as_time_passes_and_never_goes_below_zero():
     assert waits == [50, 20, 0]
 
 
-def test_a_reply_makes_a_deployment_well_again():
+def test_a_reply_makes_a_deployment_well_again() -> None:
     cooldowns = Cooldowns(Clock())
     cooldowns.failed(A, RateLimitedError("failed", retry_after_s=5))
 
@@ -96,7 +100,7 @@ def test_a_reply_makes_a_deployment_well_again():
     assert cooldowns.rank((A,))[0].wait_s == 0
 
 
-def test_the_same_model_at_another_endpoint_is_another_deployment():
+def test_the_same_model_at_another_endpoint_is_another_deployment() -> None:
     here = Deployment(model="openai/a", api_base="http://here/v1")
     there = Deployment(model="openai/a", api_base="http://there/v1")
     cooldowns = Cooldowns(Clock())
@@ -107,25 +111,33 @@ def test_the_same_model_at_another_endpoint_is_another_deployment():
 
 
 DEPLOYMENTS = tuple(Deployment(model=f"openai/{number}") for number in range(5))
+Event = Callable[[Cooldowns, Clock], None]
+
+
+def failing(who: Deployment, retry_after_s: float | None) -> Event:
+    return lambda them, _: them.failed(who, RateLimitedError("no", retry_after_s=retry_after_s))
+
+
+def replying(who: Deployment) -> Event:
+    return lambda them, _: them.replied(who)
+
+
+def passing(seconds: float) -> Event:
+    return lambda _, clock: setattr(clock, "now", clock.now + seconds)
+
+
 deployments = st.sampled_from(DEPLOYMENTS)
-waits = st.none() | st.floats(0, 100)
-events: st.SearchStrategy[Callable[[Cooldowns, Clock], None]] = st.one_of(
-    st.builds(
-        lambda who, wait: lambda them, _: them.failed(
-            who, RateLimitedError("failed", retry_after_s=wait)
-        ),
-        deployments,
-        waits,
-    ),
-    st.builds(lambda who: lambda them, _: them.replied(who), deployments),
-    st.builds(lambda by: lambda _, clock: setattr(clock, "now", clock.now + by), st.floats(0, 60)),
+events = st.one_of(
+    st.builds(failing, deployments, st.none() | st.floats(0, 100)),
+    st.builds(replying, deployments),
+    st.builds(passing, st.floats(0, 60)),
 )
 
 
 @given(st.lists(events, max_size=20), st.permutations(DEPLOYMENTS), st.integers(0, 5))
 def test_a_ranking_is_always_a_permutation_with_the_shortest_wait_first(
-    history: list[Callable[[Cooldowns, Clock], None]], given_order: list[Deployment], count: int
-):
+    history: list[Event], given_order: list[Deployment], count: int
+) -> None:
     clock = Clock()
     cooldowns = Cooldowns(clock)
     for event in history:

@@ -1,4 +1,4 @@
-"""World: carries out routing's plans by hand, with scripted answers and a clock that pauses move."""
+"""World: carries out routing's plans, with scripted answers and a clock that pauses move."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -101,7 +101,7 @@ def a_tier(name: str, *models: str, **options: Any) -> NamedTier:
 
 def a_reply(text: str, **fields: Any) -> Reply:
     """A reply that took ten tokens in, two out, and one cent."""
-    given = {
+    given: dict[str, Any] = {
         "tier": "fast",
         "deployment": "openai/a",
         "model": "openai/a",

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from openai import AsyncOpenAI
 
-from tierflow import Answer, LLMTask, llm_task
+from tierflow import Answer, llm_task
 from tierflow.routing.vendor import litellm
 
 T = TypeVar("T")
@@ -22,7 +22,8 @@ T = TypeVar("T")
 class Step:
     """A step, and how to run it outside of any flow: without Prefect's engine."""
 
-    task: LLMTask[..., Any]
+    # An LLMTask. Typed as such it would be read as a method: Prefect's tasks are descriptors.
+    task: Any
 
     def __call__(self, *args: Any) -> Answer[Any]:
         """Run the step to its whole Answer."""

@@ -1,0 +1,339 @@
+"""The plan of a step, driven by hand: what it asks for, in which order, and what it makes of it."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tierflow import Cascade, ExactCache, Prompt, Rollout, Sampling, Usage, Variant, confidence
+from tierflow.caching import Find, Keep, Once, request_key
+from tierflow.errors import (
+    AllDeploymentsFailedError,
+    MissingKeyError,
+    PromptError,
+    ProviderDownError,
+    TierflowError,
+    UnparseableReplyError,
+)
+from tierflow.request import Reply, Stored
+from tierflow.routing import Ask, Rank, resolve
+from tierflow.routing.effects import Standing
+from tierflow.settings import settings
+from tierflow.tasks.plan import step_plan
+from tierflow.tasks.returns import Returns
+from tierflow.tasks.spec import Account, Render, StepSpec, Surroundings
+from tierflow.tracing import Row, Where, Within
+
+T = TypeVar("T")
+KEYS = {"ANTHROPIC_API_KEY": "a key"}
+AT = "2026-01-02T03:04:05.678+00:00"
+
+
+@dataclass
+class World:
+    """Carries out effects from memory, and remembers which there were."""
+
+    prompt: object = field(default_factory=lambda: Prompt(ask="Where is it?"))
+    replies: list[str | TierflowError] = field(default_factory=lambda: ["in the post"])
+    stored: list[Stored | None] = field(default_factory=list[Stored | None])
+    leads: bool = True
+    seen: list[Any] = field(default_factory=list[Any])
+
+    def play(self, plan: Generator[Any, Any, T]) -> T:
+        """Carry a plan out to its end and return its result."""
+        send: Callable[[], Any] = lambda: next(plan)  # noqa: E731
+        while True:
+            try:
+                effect = send()
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            self.seen.append(effect)
+            try:
+                answer = self._carry_out(effect)
+                send = _sending(plan, answer)
+            except TierflowError as error:
+                send = _throwing(plan, error)
+
+    def _carry_out(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
+        match effect:
+            case Render():
+                return self.prompt
+            case Within():
+                return self.play(effect.plan)
+            case Once() if self.leads:
+                return self.play(effect.plan)
+            case Once():
+                # The leader's answer is in the store now, and it leads no more.
+                effect.plan.close()
+                self.leads = True
+                return None
+            case Find():
+                return self.stored.pop(0) if self.stored else None
+            case Rank():
+                return tuple(Standing(each, 0.0) for each in effect.deployments)
+            case Ask():
+                return self._reply(effect)
+            case Keep() | Account():
+                return None
+            case _:
+                raise AssertionError(f"Nobody told the world about {effect!r}.")
+
+    def _reply(self, ask: Ask) -> Reply:
+        said = self.replies.pop(0)
+        if isinstance(said, TierflowError):
+            raise said
+        return Reply(
+            text=said,
+            tier=ask.tier.name,
+            deployment=ask.deployment.name,
+            model=ask.deployment.model,
+            usage=Usage(100, 10),
+            cost_usd=0.5,
+            latency_ms=1.0,
+        )
+
+    def names(self) -> list[str]:
+        """Return the kinds of effects there were."""
+        return [type(effect).__name__ for effect in self.seen]
+
+    def of(self, kind: type[T]) -> list[T]:
+        """Return the effects of one kind."""
+        return [effect for effect in self.seen if isinstance(effect, kind)]
+
+    @property
+    def row(self) -> Row:
+        """The one row that was entered in the ledger."""
+        (account,) = self.of(Account)
+        return account.row
+
+
+def _sending(plan: Generator[Any, Any, Any], answer: Any) -> Callable[[], Any]:
+    return lambda: plan.send(answer)
+
+
+def _throwing(plan: Generator[Any, Any, Any], error: Exception) -> Callable[[], Any]:
+    return lambda: plan.throw(error)
+
+
+@pytest.fixture
+def around(project: Path) -> Surroundings:
+    """The shipped catalogue with one key; a clock that goes on by a second at each look."""
+    del project
+    seconds = iter(range(1000))
+    return Surroundings(settings(), KEYS, Where(AT), lambda: float(next(seconds)))
+
+
+def in_a_flow(around: Surroundings, run: str = "run-1") -> Surroundings:
+    where = Where(AT, flow_run_id=run, flow="inbox", task_run_id="task-1")
+    return Surroundings(around.settings, around.environ, where, around.clock)
+
+
+def a_spec(returns: Any = str, **options: Any) -> StepSpec[Any]:
+    return StepSpec("find", options.pop("tier", "fast"), Returns[Any](returns), **options)
+
+
+STORED = Stored("in the post", "in the post", "fast", "d", "m", Usage(100, 10), 0.5)
+
+
+# --- the order of things
+
+
+def test_a_miss_looks_asks_keeps_and_accounts(around: Surroundings) -> None:
+    world = World()
+    answer = world.play(step_plan(a_spec(), around))
+    assert (answer.value, answer.cache, answer.cost_usd) == ("in the post", "miss", 0.5)
+    assert world.names() == [
+        "Render",
+        "Within",
+        "Find",
+        "Once",
+        "Rank",
+        "Ask",
+        "Keep",
+        "Account",
+    ]
+
+
+def test_a_hit_ends_at_the_store(around: Surroundings) -> None:
+    world = World(stored=[STORED], replies=[])
+    answer = world.play(step_plan(a_spec(), around))
+    assert (answer.value, answer.cache, answer.cost_usd, answer.saved_usd) == (
+        "in the post",
+        "exact",
+        0.0,
+        0.5,
+    )
+    assert world.names() == ["Render", "Within", "Find", "Account"]
+    assert (world.row.cache, world.row.cost_usd, world.row.saved_usd) == ("exact", 0.0, 0.5)
+
+
+def test_a_follower_looks_again_when_the_leader_is_done(around: Surroundings) -> None:
+    world = World(leads=False, stored=[None, STORED], replies=[])
+    assert world.play(step_plan(a_spec(), around)).cache == "exact"
+    assert world.names() == ["Render", "Within", "Find", "Once", "Find", "Account"]
+
+
+def test_a_follower_whose_answer_is_not_there_asks_for_itself(around: Surroundings) -> None:
+    world = World(leads=False)
+    assert world.play(step_plan(a_spec(), around)).cache == "miss"
+    assert world.names()[2:6] == ["Find", "Once", "Find", "Once"]
+    assert len(world.of(Ask)) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"cache": None}, {"sampling": Sampling(temperature=1)}], ids=["no cache", "sampled"]
+)
+def test_without_a_cache_nothing_is_looked_up_or_kept(
+    around: Surroundings, options: dict[str, Any]
+) -> None:
+    world = World()
+    assert world.play(step_plan(a_spec(**options), around)).cache == "off"
+    assert world.names() == ["Render", "Within", "Rank", "Ask", "Account"]
+
+
+def test_the_same_key_is_looked_up_waited_for_and_kept(around: Surroundings) -> None:
+    world = World()
+    world.play(step_plan(a_spec(), around))
+    (find,), (once,), (keep,), (ask,) = (
+        world.of(Find),
+        world.of(Once),
+        world.of(Keep),
+        world.of(Ask),
+    )
+    tier = resolve(around.settings.tiers, "fast", KEYS)
+    assert find.key == once.key == keep.key == request_key(ask.request, [tier.identity])
+
+
+# --- what is kept
+
+
+@pytest.mark.parametrize(
+    ("cache", "ttl_s"), [(ExactCache(), 7 * 24 * 3600), (ExactCache(ttl_s=60), 60)]
+)
+def test_an_answer_is_kept_for_the_steps_time_or_the_settings(
+    around: Surroundings, cache: ExactCache, ttl_s: float
+) -> None:
+    world = World()
+    world.play(step_plan(a_spec(cache=cache), around))
+    (keep,) = world.of(Keep)
+    assert (keep.ttl_s, keep.step) == (ttl_s, "find")
+
+
+def test_what_is_kept_is_json_with_the_accepted_replys_tokens_and_the_whole_cost(
+    around: Surroundings,
+) -> None:
+    world = World(replies=["no JSON", '{"value": [3, 4]}'])
+    answer = world.play(step_plan(a_spec(set[int]), around))
+    assert answer.value == {3, 4}
+    assert (answer.usage, answer.cost_usd) == (Usage(200, 20), 1.0)
+    (keep,) = world.of(Keep)
+    assert sorted(keep.answer.value) == [3, 4]
+    assert (keep.answer.usage, keep.answer.cost_usd) == (Usage(100, 10), 1.0)
+
+
+def test_a_stored_answer_that_does_not_fit_is_asked_for_again(around: Surroundings) -> None:
+    world = World(stored=[STORED], replies=['{"value": 5}'])
+    answer = world.play(step_plan(a_spec(int), around))
+    assert (answer.value, answer.cache) == (5, "miss")
+    assert len(world.of(Keep)) == 1
+
+
+# --- failures
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [a_spec(tier="standard"), a_spec(cascade=Cascade("frontier", confidence()))],
+    ids=["tier", "cascade"],
+)
+def test_a_wrong_configuration_ends_the_plan_before_its_first_effect(
+    around: Surroundings, spec: StepSpec[Any]
+) -> None:
+    without_keys = Surroundings(around.settings, {}, around.where, around.clock)
+    world = World()
+    with pytest.raises(MissingKeyError):
+        world.play(step_plan(spec, without_keys))
+    assert not world.seen
+
+
+def test_a_wrong_prompt_ends_the_plan_before_it_looks_anywhere(around: Surroundings) -> None:
+    world = World(prompt=None)
+    with pytest.raises(PromptError):
+        world.play(step_plan(a_spec(), around))
+    assert world.names() == ["Render"]
+
+
+def test_a_failure_is_accounted_with_what_it_cost_and_not_kept(around: Surroundings) -> None:
+    world = World(replies=["no JSON", "still none"])
+    with pytest.raises(UnparseableReplyError):
+        world.play(step_plan(a_spec(int), around))
+    assert world.names()[-1] == "Account"
+    assert not world.of(Keep)
+    row = world.row
+    assert (row.outcome, row.asks, row.cost_usd) == ("UnparseableReplyError", 2, 1.0)
+    assert (row.input_tokens, row.output_tokens, row.tier) == (200, 20, "fast")
+
+
+def test_failed_attempts_are_counted_in_the_row(around: Surroundings) -> None:
+    world = World(replies=[ProviderDownError("down", deployment="d")])
+    with pytest.raises(AllDeploymentsFailedError):
+        world.play(step_plan(a_spec(), around))
+    assert (world.row.asks, world.row.failed_attempts, world.row.cost_usd) == (0, 1, 0)
+
+
+# --- rollouts, and where it ran
+
+EVERYONE = Rollout("new", Variant(prompt=str.upper, tier="frontier"), 1.0)
+NOBODY = Rollout("new", Variant(prompt=str.upper, tier="frontier"), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "arm", "prompt", "tier"),
+    [
+        (EVERYONE, "new/candidate", str.upper, "frontier"),
+        (NOBODY, "new/baseline", None, "fast"),
+        (None, "", None, "fast"),
+    ],
+    ids=["candidate", "baseline", "no rollout"],
+)
+def test_the_arm_picks_prompt_and_tier_and_is_written_down(
+    around: Surroundings, rollout: Rollout | None, arm: str, prompt: Any, tier: str
+) -> None:
+    world = World()
+    answer = world.play(step_plan(a_spec(rollout=rollout), in_a_flow(around)))
+    assert world.of(Render) == [Render(prompt)]
+    assert (answer.tier, answer.arm, world.row.arm) == (tier, arm, arm)
+    (ask,) = world.of(Ask)
+    assert ask.request.arm == arm
+
+
+def test_outside_of_a_flow_there_is_no_arm(around: Surroundings) -> None:
+    world = World()
+    answer = world.play(step_plan(a_spec(rollout=EVERYONE), around))
+    assert (answer.arm, answer.tier) == ("", "fast")
+
+
+def test_the_row_says_where_and_when_the_step_ran(around: Surroundings) -> None:
+    world = World(prompt=Prompt(ask="?", tenant="acme"))
+    world.play(step_plan(a_spec(), in_a_flow(around, "run-7")))
+    row = world.row
+    assert (row.at, row.flow_run_id, row.flow, row.task_run_id) == (AT, "run-7", "inbox", "task-1")
+    assert (row.step, row.tenant) == ("find", "acme")
+
+
+def test_latency_is_measured_on_the_clock_of_the_surroundings(around: Surroundings) -> None:
+    world = World()
+    answer = world.play(step_plan(a_spec(), around))
+    assert answer.latency_ms == world.row.latency_ms == 1000
+
+
+def test_token_probabilities_are_wanted_only_where_the_judge_reads_them(
+    around: Surroundings,
+) -> None:
+    for cascade, wanted in ((None, False), (Cascade("frontier", confidence()), True)):
+        world = World(replies=["one", "two"])
+        world.play(step_plan(a_spec(cascade=cascade), around))
+        assert {ask.request.logprobs for ask in world.of(Ask)} == {wanted}

@@ -1,0 +1,189 @@
+"""Ledger: rows in and out, by many writers, and what is said when it cannot be used."""
+
+import multiprocessing
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tierflow.errors import StoreError
+from tierflow.settings import settings as settings_in_force
+from tierflow.tracing import Row, open_ledger
+from tierflow.tracing.sql_ledger import SqlLedger
+
+from .rows import a_row
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[SqlLedger]:
+    opened = SqlLedger(path)
+    yield opened
+    opened.close()
+
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+number = st.floats(allow_nan=False, allow_infinity=False)
+any_row = st.builds(
+    a_row,
+    step=text,
+    model=text,
+    tenant=text,
+    input_tokens=st.integers(0, 2**63 - 1),
+    cost_usd=st.none() | number,
+    latency_ms=number,
+    ttft_ms=st.none() | number,
+    trace_id=st.none() | text,
+)
+
+
+def test_a_flow_runs_rows_come_back_as_they_were_oldest_first(ledger: SqlLedger) -> None:
+    rows = [a_row(step=step, cost_usd=None, trace_id="t") for step in "cab"]
+    for row in rows:
+        ledger.add(row)
+    ledger.add(a_row(flow_run_id="another"))
+
+    assert ledger.of_flow_run("run") == rows
+    assert ledger.of_flow_run("nobody") == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(any_row)
+def test_every_row_survives_the_store(ledger: SqlLedger, row: Row) -> None:
+    ledger.add(row)
+
+    assert ledger.of_flow_run("run")[-1] == row
+
+
+def test_the_last_flow_run_is_the_one_that_wrote_last(ledger: SqlLedger) -> None:
+    assert ledger.last_flow_run() is None
+
+    for flow_run_id in ("one", "two", "one", None):
+        ledger.add(a_row(flow_run_id=flow_run_id))
+
+    assert ledger.last_flow_run() == "one"
+
+
+def test_a_closed_ledger_opens_again_with_its_rows(ledger: SqlLedger) -> None:
+    ledger.add(a_row())
+    ledger.close()
+    ledger.close()
+
+    assert ledger.of_flow_run("run") == [a_row()]
+
+
+def test_nothing_is_opened_before_it_is_used(project: Path) -> None:
+    ledger = open_ledger(settings_in_force())
+
+    assert not (project / ".tierflow").exists()
+    ledger.add(a_row())
+    assert (project / ".tierflow" / "ledger.db").exists()
+    ledger.close()
+
+
+def test_a_new_home_is_for_its_owner_only(ledger: SqlLedger, path: Path) -> None:
+    ledger.add(a_row())
+
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_row_is_durable_when_add_returns(ledger: SqlLedger, path: Path) -> None:
+    ledger.add(a_row())
+
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT step FROM answers_v1").fetchall() == [("triage",)]
+
+
+def test_every_field_of_a_row_has_a_column(ledger: SqlLedger, path: Path) -> None:
+    ledger.add(a_row())
+
+    with closing(sqlite3.connect(path)) as other:
+        columns = other.execute("PRAGMA table_info(answers_v1)").fetchall()
+    named = {name: bool(required) for _, name, _, required, *_ in columns}
+    assert named.keys() == {"id", *(field.name for field in fields(Row))}
+    assert named["step"]
+    assert not named["cost_usd"]
+
+
+def test_threads_that_open_a_new_ledger_together_lose_no_row(ledger: SqlLedger) -> None:
+    together = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        together.wait()
+        for _ in range(5):
+            ledger.add(a_row(step=str(number)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+
+    assert sorted(row.step for row in ledger.of_flow_run("run")) == sorted("01234567" * 5)
+
+
+def add_rows(path: Path, together: threading.Barrier, step: str) -> None:
+    """Write five rows as a worker of its own would."""
+    ledger = SqlLedger(path)
+    together.wait()
+    for _ in range(5):
+        ledger.add(a_row(step=step))
+    ledger.close()
+
+
+def test_processes_that_open_a_new_ledger_together_lose_no_row(
+    ledger: SqlLedger, path: Path
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Manager() as manager, ProcessPoolExecutor(3, mp_context=spawn) as pool:
+        together = manager.Barrier(3)
+        for written in [pool.submit(add_rows, path, together, step) for step in "abc"]:
+            written.result()
+
+    assert sorted(row.step for row in ledger.of_flow_run("run")) == sorted("abc" * 5)
+
+
+def test_a_damaged_file_is_named_with_what_to_do(ledger: SqlLedger, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database" * 100)
+
+    for use in (lambda: ledger.add(a_row()), ledger.last_flow_run):
+        with pytest.raises(StoreError, match=r"ledger\.db cannot be used: file is not a database"):
+            use()
+
+
+def test_a_damaged_ledger_works_again_once_it_is_moved_away(ledger: SqlLedger, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError):
+        ledger.add(a_row())
+
+    path.rename(path.with_suffix(".old"))
+    ledger.add(a_row())
+
+    assert ledger.of_flow_run("run") == [a_row()]
+
+
+def test_a_home_that_is_a_file_is_named(ledger: SqlLedger, path: Path) -> None:
+    path.parent.write_text("not a folder")
+
+    with pytest.raises(StoreError, match="cannot be used"):
+        ledger.add(a_row())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_home_without_rights_is_named(ledger: SqlLedger, path: Path) -> None:
+    path.parent.mkdir(mode=0o500)
+
+    with pytest.raises(StoreError, match="cannot be used"):
+        ledger.add(a_row())

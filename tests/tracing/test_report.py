@@ -1,0 +1,146 @@
+"""Report: a flow run's rows in numbers."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierflow.tracing import Row, as_table, headline, summarise
+from tierflow.tracing.report import TOTAL, percentile
+
+from .rows import a_row
+
+
+def test_steps_come_in_order_of_appearance_and_the_total_last() -> None:
+    rows = [a_row(step="b"), a_row(step="a"), a_row(step="b")]
+
+    summaries = summarise(rows)
+
+    assert [(each.step, each.calls) for each in summaries] == [("b", 2), ("a", 1), (TOTAL, 3)]
+
+
+def test_a_summary_counts_what_happened() -> None:
+    rows = [
+        a_row(cache_read_tokens=4, failed_attempts=2, ttft_ms=5.0),
+        a_row(cache="exact", asks=0, cost_usd=0.0, saved_usd=0.02, input_tokens=0),
+        a_row(tier="frontier", escalations=1, cost_usd=0.3, latency_ms=900.0),
+        a_row(outcome="AllDeploymentsFailedError", cost_usd=0.0, strongest_usd=None),
+    ]
+
+    (summary, _) = summarise(rows)
+
+    assert (summary.calls, summary.exact_hits, summary.failed_steps) == (4, 1, 1)
+    assert (summary.escalations, summary.failed_attempts) == (1, 2)
+    assert (summary.input_tokens, summary.cached_tokens, summary.output_tokens) == (30, 4, 8)
+    assert summary.cost_usd == pytest.approx(0.31)
+    assert summary.saved_usd == pytest.approx(0.02)
+    assert summary.strongest_usd == pytest.approx(0.3)
+    assert summary.tiers == "fast, frontier"
+    assert (summary.p50_ms, summary.p95_ms, summary.ttft_p50_ms) == (100, 900, 5)
+
+
+def test_an_unpriced_call_is_counted_and_not_taken_for_free() -> None:
+    (summary, _) = summarise([a_row(cost_usd=None), a_row(cost_usd=0.5), a_row(cost_usd=0.0)])
+
+    assert (summary.cost_usd, summary.unpriced) == (0.5, 1)
+
+
+def test_where_nothing_has_a_price_there_is_no_strongest_price() -> None:
+    (summary, total) = summarise([a_row(strongest_usd=None), a_row(strongest_usd=None)])
+
+    assert summary.strongest_usd is None
+    assert total.strongest_usd is None
+
+
+def test_no_rows_are_a_total_of_nothing() -> None:
+    (total,) = summarise([])
+
+    assert (total.step, total.calls, total.cost_usd, total.p95_ms) == (TOTAL, 0, 0, 0)
+    assert total.ttft_p50_ms is None
+
+
+def test_the_headline_says_cost_hits_and_the_strongest_tiers_price() -> None:
+    rows = [a_row(), a_row(cache="exact", cost_usd=0.0), a_row(cost_usd=None)]
+
+    assert headline(summarise(rows)[-1]) == (
+        "3 calls, 1 from the cache, cost $0.0100 and 1 calls without a known price; "
+        "the same answers on the strongest tier: $0.3000."
+    )
+
+
+def test_the_headline_leaves_out_what_is_not_known() -> None:
+    rows = [a_row(strongest_usd=None)]
+
+    assert headline(summarise(rows)[-1]) == "1 calls, 0 from the cache, cost $0.0100."
+
+
+def test_a_table_is_rounded_and_fits_into_json() -> None:
+    table = as_table(summarise([a_row(cost_usd=1 / 3, latency_ms=100 / 3)]))
+
+    assert table[0]["cost_usd"] == 0.333333
+    assert table[0]["p50_ms"] == 33.3
+    assert table[0]["ttft_p50_ms"] is None
+    assert json.loads(json.dumps(table)) == table
+
+
+values = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50)
+shares = st.floats(0, 1)
+
+
+@given(values, shares)
+def test_a_percentile_is_one_of_the_values_with_enough_at_or_below_it(
+    numbers: list[float], share: float
+) -> None:
+    found = percentile(numbers, share)
+
+    assert found in numbers
+    assert sum(number <= found for number in numbers) >= share * len(numbers)
+    assert sum(number < found for number in numbers) <= share * len(numbers)
+
+
+@given(values, shares, shares)
+def test_percentiles_rise_with_the_share(numbers: list[float], one: float, other: float) -> None:
+    low, high = sorted((one, other))
+
+    assert percentile(numbers, low) <= percentile(numbers, high)
+
+
+@given(values)
+def test_percentiles_run_from_least_to_most_in_any_order(numbers: list[float]) -> None:
+    assert percentile(numbers, 0) == min(numbers)
+    assert percentile(numbers, 1) == max(numbers)
+    assert percentile(numbers[::-1], 0.5) == percentile(numbers, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0, 1), (0.05, 1), (0.5, 10), (0.51, 11), (0.95, 19), (1, 20)]
+)
+def test_percentiles_go_by_nearest_rank(share: float, expected: int) -> None:
+    assert percentile(range(1, 21), share) == expected
+
+
+rows = st.lists(
+    st.builds(
+        a_row,
+        step=st.sampled_from("abc"),
+        cache=st.sampled_from(["exact", "miss", "off"]),
+        cost_usd=st.none() | st.floats(0, 10),
+        input_tokens=st.integers(0, 1000),
+        escalations=st.integers(0, 2),
+    ),
+    max_size=20,
+)
+
+
+@given(rows)
+def test_the_total_is_the_sum_of_the_steps(given_rows: list[Row]) -> None:
+    *steps, total = summarise(given_rows)
+
+    assert total.calls == sum(each.calls for each in steps) == len(given_rows)
+    assert total.input_tokens == sum(each.input_tokens for each in steps)
+    assert total.escalations == sum(each.escalations for each in steps)
+    assert total.exact_hits == sum(each.exact_hits for each in steps)
+    assert total.unpriced == sum(each.unpriced for each in steps)
+    assert math.isclose(total.cost_usd, sum(each.cost_usd for each in steps), abs_tol=1e-9)

@@ -31,9 +31,12 @@ from rich.table import Table
 
 from . import servers
 
+# What a flow's file imports, without and with tierflow. `import prefect` by itself loads little:
+# Prefect's names come on first use.
 _IMPORTS = {
-    "import_prefect": "import prefect",
-    "import_tierflow": "from tierflow import llm_task",
+    "import_prefect_bare": "import prefect",
+    "import_prefect": "from prefect import flow, task",
+    "import_tierflow": "from prefect import flow; from tierflow import llm_task",
 }
 _PACKAGES = ("tierflow", "prefect", "litellm", "openai", "pydantic", "sqlalchemy", "diskcache")
 _QUIET_S = 0.05

@@ -6,6 +6,7 @@ Needs Debian's `chromium` and `chromium-driver`, and a Prefect server with a fin
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -42,7 +43,8 @@ def main() -> None:
     for flag in _FLAGS:
         options.add_argument(flag)
     IMAGES.mkdir(exist_ok=True)
-    with Chrome(options=options, service=Service("/usr/bin/chromedriver")) as browser:
+    driver: Any = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    with driver as browser:
         wait = WebDriverWait(browser, timeout=60)
         browser.set_window_size(1400, 1250)
         browser.get(f"{given.server}/runs/flow-run/{given.flow_run}")

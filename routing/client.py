@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..request import Chunk, Reply, canonical_json
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
@@ -42,7 +42,7 @@ class LiteLLMClient:
         vendor, name = litellm(), ask.deployment.name
         with self._span(ask) as span:
             started = self.clock()
-            with vendor_errors(name):
+            with vendor_errors(name, self._key(ask)):
                 response = returned(vendor.completion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
@@ -60,7 +60,7 @@ class LiteLLMClient:
         vendor, name = litellm(), ask.deployment.name
         with self._span(ask) as span:
             started = self.clock()
-            with vendor_errors(name):
+            with vendor_errors(name, self._key(ask)):
                 response = returned(await vendor.acompletion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
@@ -81,6 +81,9 @@ class LiteLLMClient:
             streamed=ask.on_chunk is not None,
         )
 
+    def _key(self, ask: Ask) -> str | None:
+        return api_key(ask.deployment, self.environ)
+
     def _options(self, ask: Ask) -> dict[str, Any]:
         deployment, request, tier = ask.deployment, ask.request, ask.tier.tier
         options: dict[str, Any] = {
@@ -95,12 +98,16 @@ class LiteLLMClient:
         if deployment.api_base:
             options["api_base"] = deployment.api_base
         # Self-hosted engines need no key, but litellm's OpenAI client insists on one.
-        if key := api_key(deployment, self.environ) or (deployment.api_base and "none"):
+        if key := self._key(ask) or (deployment.api_base and "none"):
             options["api_key"] = key
         if request.schema is not None:
             options["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "result", "schema": request.schema, "strict": True},
+                "json_schema": {
+                    "name": "result",
+                    "schema": request.schema,
+                    "strict": _is_closed(request.schema),
+                },
             }
         if request.logprobs:
             options["logprobs"] = True
@@ -139,6 +146,20 @@ class LiteLLMClient:
         )
         span.reply(reply)
         return reply
+
+
+def _is_closed(schema: object) -> bool:
+    """Tell whether no object of a schema takes keys it does not name: strict output needs that."""
+    match schema:
+        case Mapping():
+            fields = cast("Mapping[str, object]", schema)
+            return fields.get("additionalProperties", False) is False and all(
+                map(_is_closed, fields.values())
+            )
+        case list():
+            return all(map(_is_closed, cast("list[object]", schema)))
+        case _:
+            return True
 
 
 # The caller's on_chunk runs between these yields, so what it raises is not taken for a

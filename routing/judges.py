@@ -239,9 +239,15 @@ def _source(function: Callable[..., Any] | None) -> str:
     """Name a function so that editing it changes the name: its path and a hash of its code."""
     if function is None:
         return "-"
+    if not hasattr(function, "__qualname__"):
+        raise ValueError(
+            f"A judge was given {function!r:.80}, whose code cannot be read for the cache key. "
+            "Wrap it in a function or a lambda."
+        )
     code = getattr(function, "__code__", None)
     digest = hashlib.sha256(_written(code).encode()).hexdigest()[:12] if code else "-"
-    return f"{function.__module__}.{function.__qualname__}:{digest}"
+    module = getattr(function, "__module__", "builtins")
+    return f"{module}.{function.__qualname__}:{digest}"
 
 
 def _written(code: CodeType) -> str:

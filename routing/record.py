@@ -13,9 +13,9 @@ from typing import Any
 
 from litellm.llms.custom_llm import CustomLLM
 
-from .provider import call_of, generic_chunk
+from ..models.provider import call_of, generic_chunk
+from ..models.replay import recordings_file, request_key
 from .received import Received, Stream, whole
-from .replay import recordings_file, request_key
 from .vendor import litellm
 
 _PASSED_ON = ("messages", "timeout", "api_base", "api_key", "client")
@@ -49,11 +49,12 @@ class Recorder(CustomLLM):  # type: ignore[misc]  # litellm is Any to mypy
     def streaming(self, *_args: Any, **given: Any) -> Iterator[Any]:
         """Ask for the answer in chunks; a stream that breaks off leaves no row."""
         path, stream = recordings_file(given["model"]), _stream()
-        for chunk in litellm().completion(**_inner(given)):
+        source = litellm().completion(**_inner(given))
+        for chunk in source:
             stream.add(chunk)
             if not _ends(chunk):
                 yield chunk
-        received = stream.received(given["model"])
+        received = stream.received(given["model"], source)
         self._append(path, _row(given, received))
         yield _end(received)
 
@@ -63,11 +64,12 @@ class Recorder(CustomLLM):  # type: ignore[misc]  # litellm is Any to mypy
     ) -> AsyncIterator[Any]:
         """Ask for the answer in chunks without holding up the event loop."""
         path, stream = recordings_file(given["model"]), _stream()
-        async for chunk in await litellm().acompletion(**_inner(given)):
+        source = await litellm().acompletion(**_inner(given))
+        async for chunk in source:
             stream.add(chunk)
             if not _ends(chunk):
                 yield chunk
-        received = stream.received(given["model"])
+        received = stream.received(given["model"], source)
         await asyncio.to_thread(self._append, path, _row(given, received))
         yield _end(received)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ..errors import MissingKeyError
 from ..request import canonical_json
 from ..settings import Catalogue, Deployment, Tier
-from ..tracing import check_prices
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
@@ -65,12 +64,9 @@ def is_usable(deployment: Deployment, environ: Mapping[str, str]) -> bool:
 def resolve(catalogue: Catalogue, name: str, environ: Mapping[str, str]) -> NamedTier:
     """Return a tier without the deployments whose key is missing.
 
-    Raises UnknownTierError, MissingKeyError when none is left, or ConfigError for half a price.
+    Raises UnknownTierError, or MissingKeyError when none is left.
     """
     tier = catalogue.get(name)
-    # Here and not where costs are summed up, because that is after the call.
-    for each in tier.deployments:
-        check_prices(each)
     usable = tuple(each for each in tier.deployments if is_usable(each, environ))
     if not usable:
         wanted = "; ".join(

@@ -48,9 +48,9 @@ def _load() -> Any:
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     import litellm as module  # noqa: PLC0415  # seconds of CPU
 
-    from .local import LocalModels  # noqa: PLC0415  # subclasses a class of litellm's
+    from ..models.local import LocalModels  # noqa: PLC0415  # subclasses a class of litellm's
+    from ..models.replay import Recordings  # noqa: PLC0415  # likewise
     from .record import Recorder  # noqa: PLC0415  # likewise
-    from .replay import Recordings  # noqa: PLC0415  # likewise
 
     module.suppress_debug_info = True
     module.drop_params = True  # some models refuse temperature; the tier's wish is then dropped
@@ -65,10 +65,11 @@ def _load() -> Any:
 
 
 @contextmanager
-def vendor_errors(deployment: str) -> Generator[None]:
+def vendor_errors(deployment: str, secret: str | None = None) -> Generator[None]:
     """Raise the error of our tree for what litellm raises.
 
-    An error of our own, raised inside a custom provider, comes out as itself.
+    An error of our own, raised inside a custom provider, comes out as itself. `secret`: the API
+    key; a provider that repeats it in an error is not quoted with it.
     """
     # A step may be asked while its caller handles another error, which Python then makes the
     # context of every error in here. It is not this attempt's.
@@ -76,7 +77,11 @@ def vendor_errors(deployment: str) -> Generator[None]:
     try:
         yield
     except Exception as exc:
-        raise _attempt_error(exc, tuple(_causes(exc, handled)), deployment) from exc
+        error = _attempt_error(exc, tuple(_causes(exc, handled)), deployment, secret or "")
+        if secret and secret in f"{exc} {exc!r}":
+            # A traceback would show the cause's words as they are.
+            raise error from None
+        raise error from exc
 
 
 def returned(response: Any, deployment: str) -> Any:
@@ -91,13 +96,14 @@ def returned(response: Any, deployment: str) -> Any:
 
 
 def _attempt_error(
-    exc: Exception, causes: tuple[BaseException, ...], deployment: str
+    exc: Exception, causes: tuple[BaseException, ...], deployment: str, secret: str
 ) -> TierflowError:
     for cause in causes:
         if isinstance(cause, TierflowError):
             return cause
     status = int(getattr(exc, "status_code", None) or 500)
     said = str(getattr(exc, "message", None) or exc)
+    said = said.replace(secret, "***") if secret else said
     kind = _kind(exc, status, said)
     # litellm calls a stream that falls silent a lost connection.
     if kind is ProviderDownError and any(isinstance(cause, TimeoutError) for cause in causes):

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from ..errors import TierflowError
+from ..errors import EngineUnreadableError
 
 _NAMES = {
     "running": ("vllm:num_requests_running", "sglang:num_running_reqs"),
@@ -13,10 +13,6 @@ _NAMES = {
     "kv_cache_use": ("vllm:kv_cache_usage_perc", "sglang:token_usage"),
 }
 _SHARES = {"kv_cache_use"}
-
-
-class EngineUnreadableError(TierflowError):
-    """An engine's /metrics page cannot be reached, or names none of the signals."""
 
 
 @dataclass(frozen=True, slots=True)

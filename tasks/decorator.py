@@ -23,12 +23,13 @@ from typing import (
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.tasks import TaskOptions
 from typing_extensions import Unpack
 
 from ..caching import ExactCache
+from ..errors import ConfigError, PromptError, RejectedError
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk
@@ -216,6 +217,11 @@ def _renderer(
     return lambda other: (other or prompt)(*args, **kwargs)
 
 
+def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect whether to retry: what is wrong with the step itself stays wrong."""
+    return not isinstance(state.data, ConfigError | PromptError | RejectedError)
+
+
 class _Decorator(Protocol[T]):
     """Turns a prompt function, async or not, into a step that returns T."""
 
@@ -244,7 +250,7 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     where and when to escalate. `cache`: the exact cache's terms, None for off. `sampling`: put
     over the tier's. `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and
     receive each piece. All options of `prefect.task` work; Prefect's own result cache is off
-    unless `cache_policy` says otherwise.
+    unless `cache_policy` says otherwise, and `retries` skip errors that would only come again.
 
     Raises when the step runs: ConfigError (before any call), PromptError,
     AllDeploymentsFailedError, RejectedError, UnparseableReplyError.
@@ -253,6 +259,7 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     ours = {name: given.pop(name) for name in _OURS if name in given}
     spec = StepSpec(name="", tier=tier, returns=Returns[Any](returns), **ours)
     given.setdefault("cache_policy", NO_CACHE)
+    given.setdefault("retry_condition_fn", _may_help)
 
     def decorate(prompt: Callable[..., Any]) -> LLMTask[..., Any]:
         return LLMTask(prompt, spec, **given)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CALLS = ("prefect_task", "exact_hit", "miss", "litellm", "router", "openai")
-IMPORTS = ("import_prefect", "import_tierflow")
+IMPORTS = ("import_prefect_bare", "import_prefect", "import_tierflow")
 MEDIANS = {f"{name}_ms" for name in (*CALLS, *IMPORTS)}
 
 

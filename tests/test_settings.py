@@ -191,7 +191,7 @@ def test_invalid_toml_names_the_file(project: Path, content: bytes) -> None:
         ("colour = 'red'", "colour"),
         (
             "[tiers.fast]\ndeployments = [{ model = 'xai/x', input_usd_per_mtok = 1 }]",
-            "tiers.fast: xai/x has only one of input_usd_per_mtok and output_usd_per_mtok",
+            "tiers.fast.deployments.0: Value error, xai/x has only one of input_usd_per_mtok",
         ),
     ],
 )

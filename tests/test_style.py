@@ -21,8 +21,9 @@ from tierflow import errors
 ROOT = Path(tierflow.__file__).parents[1]
 MAY_IMPORT = {
     "caching": {"tracing"},
+    "models": set[str](),
     "rollouts": {"tracing"},
-    "routing": {"tracing"},
+    "routing": {"models", "tracing"},
     "serving": {"tracing"},
     "tasks": {"caching", "rollouts", "routing", "tracing"},
     "tracing": set[str](),

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .caching import open_store
-from .errors import TierflowError
+from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables
-from .serving import EngineUnreadableError, MetricsPage
+from .serving import MetricsPage
 from .settings import Deployment, config_path, settings
 from .tracing import as_table, open_ledger, prices_of, summarise
 from .tracing.console import print_summaries

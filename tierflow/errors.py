@@ -15,6 +15,7 @@ TierflowError
 │   └── RejectedError            any other 4xx: the request itself is wrong everywhere
 ├── AllDeploymentsFailedError    every deployment of every tier in the chain failed
 ├── UnparseableReplyError        no tier's reply fits the step's result type
+├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
 └── StoreError                   a file of the cache or the ledger cannot be used
 """
@@ -97,7 +98,9 @@ class RejectedError(AttemptError):
 class AllDeploymentsFailedError(TierflowError):
     """Every deployment that could answer failed. `attempts`: one error each, in order."""
 
-    def __init__(self, message: str, attempts: Sequence[AttemptError]) -> None:
+    # With defaults for all but the message it survives pickling, to and from workers.
+
+    def __init__(self, message: str, attempts: Sequence[AttemptError] = ()) -> None:
         super().__init__(message)
         self.attempts = tuple(attempts)
 
@@ -111,6 +114,10 @@ class UnparseableReplyError(TierflowError):
     def __init__(self, message: str, *, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+class EngineUnreadableError(TierflowError):
+    """An engine's /metrics page cannot be reached, or names none of the signals."""
 
 
 class RecordingNotFoundError(TierflowError):

@@ -46,6 +46,16 @@ class Deployment(BaseModel):
         default_factory=dict, description="further options of the chat request, passed as they are"
     )
 
+    @model_validator(mode="after")
+    def _prices_come_in_pairs(self) -> Self:
+        # Otherwise it would be found out when the first reply is paid for.
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError(
+                f"{self.name} has only one of input_usd_per_mtok and output_usd_per_mtok. Give "
+                "both, or neither to use litellm's price map"
+            )
+        return self
+
     @property
     def name(self) -> str:
         """The model, and the endpoint where one is named: tells deployments of a tier apart."""
@@ -134,18 +144,6 @@ class Settings(BaseSettings):
     replay_dir: Path | None = Field(
         default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
     )
-
-    @model_validator(mode="after")
-    def _prices_come_in_pairs(self) -> Self:
-        # Otherwise it would be found out when the first reply is paid for.
-        for name, tier in self.tiers.items():
-            for each in tier.deployments:
-                if (each.input_usd_per_mtok is None) != (each.output_usd_per_mtok is None):
-                    raise ValueError(
-                        f"tiers.{name}: {each.name} has only one of input_usd_per_mtok and "
-                        "output_usd_per_mtok. Give both, or neither to use litellm's price map"
-                    )
-        return self
 
     @classmethod
     def settings_customise_sources(

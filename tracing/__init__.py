@@ -1,7 +1,7 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
 from .ledger import Ledger, Row, Where, open_ledger, rows_of
-from .prices import Prices, check_prices, first_priced, prices_of
+from .prices import Prices, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
 from .spans import (
     AttemptSpan,
@@ -25,7 +25,6 @@ __all__ = [
     "Within",
     "as_table",
     "attempt",
-    "check_prices",
     "describe_answer",
     "first_priced",
     "headline",

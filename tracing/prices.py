@@ -45,11 +45,7 @@ class Prices:
 
 
 def prices_of(deployment: Deployment) -> Prices | None:
-    """Return the deployment's own prices, else litellm's for its model, else None: unpriced.
-
-    Raises ConfigError where only one of the two main prices is given.
-    """
-    check_prices(deployment)
+    """Return the deployment's own prices, else litellm's for its model, else None: unpriced."""
     own_input, own_output = deployment.input_usd_per_mtok, deployment.output_usd_per_mtok
     if own_input is None or own_output is None:
         return _listed(deployment.model)
@@ -60,15 +56,6 @@ def prices_of(deployment: Deployment) -> Prices | None:
         cache_read=(own_input if read is None else read) / 1e6,
         cache_write=(own_input if write is None else write) / 1e6,
     )
-
-
-def check_prices(deployment: Deployment) -> None:
-    """Raise ConfigError where a deployment gives only one of the two main prices."""
-    if (deployment.input_usd_per_mtok is None) != (deployment.output_usd_per_mtok is None):
-        raise ConfigError(
-            f"{deployment.name} has only one of input_usd_per_mtok and output_usd_per_mtok. "
-            "Give both, or neither to use litellm's price map."
-        )
 
 
 def first_priced(tier: Tier) -> tuple[Deployment, Prices] | None:

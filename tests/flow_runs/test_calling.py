@@ -18,7 +18,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from tests.conftest import Catalogue
 from tests.fakes import Fail, FakeProvider, Hang, Say
 from tierflow import Answer
-from tierflow.errors import AllDeploymentsFailedError
+from tierflow.errors import AllDeploymentsFailedError, RejectedError
 
 from .runs import (
     ON_A_SERVER,
@@ -137,6 +137,16 @@ class TestTaskOptions:
 
         assert calls() == "at last"
         assert len(provider.calls) == 2
+
+    def test_retries_are_not_spent_on_what_would_only_fail_again(
+        self, provider: FakeProvider, catalogue: Catalogue
+    ) -> None:
+        catalogue()
+        provider.script("fast", Fail(400, "no such option"))
+        state = run_flow(lambda: echo.with_options(retries=3)("a"))
+        with pytest.raises(RejectedError):
+            state.result()
+        assert len(provider.calls) == 1
 
     def test_without_retries_the_failure_reaches_the_caller(
         self, provider: FakeProvider, catalogue: Catalogue

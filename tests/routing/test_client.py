@@ -85,6 +85,18 @@ def test_the_steps_sampling_goes_over_the_tiers(asking: Asking, provider: FakePr
 
 
 @both_ways
+def test_a_schema_with_open_objects_is_not_called_strict(
+    asking: Asking, provider: FakeProvider
+) -> None:
+    provider.script("a", Say({"counts": {"x": 1}}))
+    counts = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+    asking(CLIENT, an_ask(provider, request={"schema": {"properties": {"counts": counts}}}))
+
+    assert provider.calls[0].body["response_format"]["json_schema"]["strict"] is False
+
+
+@both_ways
 def test_a_result_type_asks_for_strict_structured_output(
     asking: Asking, provider: FakeProvider
 ) -> None:

@@ -98,16 +98,6 @@ def test_an_unknown_tier_names_the_known_ones() -> None:
     assert "No tier 'quick'. Known: fast, standard, frontier, specialist.legal" in str(caught.value)
 
 
-@pytest.mark.parametrize("half", ["input_usd_per_mtok", "output_usd_per_mtok"])
-def test_half_a_price_is_refused_when_the_tier_is_resolved(half: str) -> None:
-    # One without its key counts too: the catalogue is wrong either way.
-    fields: dict[str, Any] = {"model": "openai/gpt", half: 1.0}
-    catalogue = a_catalogue(Deployment(model="local/a"), Deployment(**fields))
-
-    with pytest.raises(ConfigError, match="openai/gpt has only one of input_usd_per_mtok and"):
-        resolve(catalogue, "fast", {})
-
-
 def test_a_tier_that_answers_otherwise_has_another_identity() -> None:
     def identity(name: str = "fast", **changed: Any) -> str:
         deployment = Deployment(model="openai/a", api_base="http://x/v1", **changed)

@@ -3,7 +3,9 @@
 import math
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -194,6 +196,19 @@ def test_what_a_provider_says_is_cut_short(provider: FakeProvider) -> None:
         ask_sync(an_ask(provider.base_url))
 
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+def test_a_key_that_a_provider_repeats_is_not_quoted(sync: bool, provider: FakeProvider) -> None:
+    provider.script("a", Fail(401, "Incorrect API key provided: sk-canary-123."))
+    client, plain = LiteLLMClient({"MY_KEY": "sk-canary-123"}), an_ask(provider.base_url)
+    deployment = plain.deployment.model_copy(update={"api_key_env": "MY_KEY"})
+    ask = replace(plain, deployment=deployment)
+
+    with pytest.raises(DeniedError, match=r"provided: \*\*\*") as caught:
+        client.ask(ask) if sync else run_async(lambda: client.ask_async(ask))
+
+    assert "sk-canary-123" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_litellm_is_prepared_once() -> None:

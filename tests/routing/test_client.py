@@ -36,7 +36,6 @@ both_ways = pytest.mark.parametrize("asking", [ask_sync, ask_async], ids=["sync"
 whole_and_streamed = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 CLIENT = LiteLLMClient({})
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
 def an_ask(
@@ -82,32 +81,6 @@ def test_the_steps_sampling_goes_over_the_tiers(asking: Asking, provider: FakePr
     body = provider.calls[0].body
     assert (body["temperature"], body["max_tokens"], body["seed"]) == (1, 9, 1)
     assert (body["top_p"], body["stop"]) == (0.5, ["END"])
-
-
-@both_ways
-def test_a_schema_with_open_objects_is_not_called_strict(
-    asking: Asking, provider: FakeProvider
-) -> None:
-    provider.script("a", Say({"counts": {"x": 1}}))
-    counts = {"type": "object", "additionalProperties": {"type": "integer"}}
-
-    asking(CLIENT, an_ask(provider, request={"schema": {"properties": {"counts": counts}}}))
-
-    assert provider.calls[0].body["response_format"]["json_schema"]["strict"] is False
-
-
-@both_ways
-def test_a_result_type_asks_for_strict_structured_output(
-    asking: Asking, provider: FakeProvider
-) -> None:
-    provider.script("a", Say({"city": "Bonn"}))
-
-    reply = asking(CLIENT, an_ask(provider, request={"schema": SCHEMA}))
-
-    wanted = provider.calls[0].body["response_format"]
-    assert json.loads(reply.text) == {"city": "Bonn"}
-    assert wanted["type"] == "json_schema"
-    assert wanted["json_schema"] == {"name": "result", "schema": SCHEMA, "strict": True}
 
 
 @both_ways

@@ -3,8 +3,9 @@
 from .effects import Find, Keep, Once
 from .flight import Flights
 from .keys import Key, request_key
+from .opening import open_store
 from .policy import ExactCache
-from .store import AnswerStore, StoreStats, open_store
+from .store import AnswerStore, StoreStats
 
 __all__ = [
     "AnswerStore",

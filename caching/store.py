@@ -1,10 +1,9 @@
-"""Store: what keeps answers by key. Backends stand in files of their own, opened on first use."""
+"""Store: what keeps answers by key, whichever way. Backends stand in files of their own."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..request import Stored
-from ..settings import Settings
 from .keys import Key
 
 
@@ -40,10 +39,3 @@ class AnswerStore(Protocol):
     def close(self) -> None:
         """Close what is open; the next call opens it again."""
         ...
-
-
-def open_store(settings: Settings) -> AnswerStore:
-    """Return the store that the settings name; its files are opened on first use."""
-    from .disk_store import DiskStore  # noqa: PLC0415  # diskcache is for those who run steps
-
-    return DiskStore(settings.home / "cache", size_limit_mb=settings.cache.size_limit_mb)

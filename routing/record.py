@@ -11,12 +11,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import litellm
 from litellm.llms.custom_llm import CustomLLM
 
 from ..models.provider import call_of, generic_chunk
 from ..models.replay import recordings_file, request_key
 from .received import Received, Stream, whole
-from .vendor import litellm
 
 _PASSED_ON = ("messages", "timeout", "api_base", "api_key", "client")
 
@@ -34,14 +34,14 @@ class Recorder(CustomLLM):  # type: ignore[misc]  # litellm is Any to mypy
     def completion(self, *_args: Any, **given: Any) -> Any:
         """Ask for the answer in one piece."""
         path = recordings_file(given["model"])
-        response = litellm().completion(**_inner(given))
+        response = litellm.completion(**_inner(given))
         self._append(path, _row(given, whole(response, given["model"])))
         return response
 
     async def acompletion(self, *_args: Any, **given: Any) -> Any:
         """Ask for the answer in one piece without holding up the event loop."""
         path = recordings_file(given["model"])
-        response = await litellm().acompletion(**_inner(given))
+        response = await litellm.acompletion(**_inner(given))
         row = _row(given, whole(response, given["model"]))
         await asyncio.to_thread(self._append, path, row)
         return response
@@ -49,7 +49,7 @@ class Recorder(CustomLLM):  # type: ignore[misc]  # litellm is Any to mypy
     def streaming(self, *_args: Any, **given: Any) -> Iterator[Any]:
         """Ask for the answer in chunks; a stream that breaks off leaves no row."""
         path, stream = recordings_file(given["model"]), _stream()
-        source = litellm().completion(**_inner(given))
+        source: Any = litellm.completion(**_inner(given))
         for chunk in source:
             stream.add(chunk)
             if not _ends(chunk):
@@ -64,7 +64,7 @@ class Recorder(CustomLLM):  # type: ignore[misc]  # litellm is Any to mypy
     ) -> AsyncIterator[Any]:
         """Ask for the answer in chunks without holding up the event loop."""
         path, stream = recordings_file(given["model"]), _stream()
-        source = await litellm().acompletion(**_inner(given))
+        source: Any = await litellm.acompletion(**_inner(given))
         async for chunk in source:
             stream.add(chunk)
             if not _ends(chunk):

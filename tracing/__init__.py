@@ -1,6 +1,7 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
-from .ledger import Ledger, Row, Where, open_ledger, rows_of
+from .ledger import Ledger, Row, Where
+from .opening import open_ledger, rows_of
 from .prices import Prices, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
 from .spans import (

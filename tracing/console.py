@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from .ledger import rows_of
+from .opening import rows_of
 from .prefect_ui import unrecorded
 from .report import TOTAL, StepSummary, headline, summarise
 

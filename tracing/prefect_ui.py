@@ -26,7 +26,7 @@ from slugify import slugify
 
 from ..errors import StoreError
 from ..request import Answer
-from .ledger import rows_of
+from .opening import rows_of
 from .report import as_table, headline, summarise
 
 _LOG = logging.getLogger("tierflow")

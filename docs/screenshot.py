@@ -52,7 +52,7 @@ def main() -> None:
         wait.until(element_to_be_clickable(tab)).click()
         wait.until(visibility_of_element_located((By.XPATH, "//*[contains(text(), 'tier: ')]")))
         browser.save_screenshot(str(IMAGES / "task-runs.png"))
-        browser.set_window_size(1900, 620)
+        browser.set_window_size(2360, 640)
         browser.get(f"{given.server}/artifacts/key/{given.artifact}")
         latest = (By.XPATH, "//a[contains(@href, '/artifacts/artifact/')]")
         wait.until(element_to_be_clickable(latest)).click()

@@ -1,6 +1,6 @@
 """caching: was this answered before? Keys, the exact store, and one flight per question."""
 
-from .effects import Find, Keep, Once
+from .effects import Find, Keep, Once, Shared
 from .flight import Flights
 from .keys import Key, request_key
 from .opening import open_store
@@ -15,6 +15,7 @@ __all__ = [
     "Keep",
     "Key",
     "Once",
+    "Shared",
     "StoreStats",
     "open_store",
     "request_key",

@@ -147,7 +147,9 @@ class DiskStore:
     def _opened(self) -> _Handle:
         with self._opening:
             if self._handle is None:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # `parents` leaves the folders above open to all; the first of them is ours too.
+                self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._folder.mkdir(mode=0o700, exist_ok=True)
                 self._folder.chmod(0o700)
                 # Two first openings at once would find the database locked.
                 with _opening_alone(self._folder):

@@ -29,9 +29,16 @@ class Keep:
 class Once:
     """Carry out `plan` unless the same key is under way in this process: then wait for that one.
 
-    Sends back the plan's result to the leader, and None to those who waited: what they want is
-    now in the store. They raise the leader's error if it failed.
+    Sends back a `Shared`. Those who waited raise the leader's error if it failed.
     """
 
     key: Key
     plan: Generator[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What `Once` brought: `led` by this caller's own plan; None if the leader gave up."""
+
+    result: Any
+    led: bool

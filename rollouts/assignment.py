@@ -45,4 +45,5 @@ class Rollout:
 def position(rollout: str, unit: str) -> float:
     """Return a unit's fixed place in [0, 1), independent between rollouts."""
     digest = hashlib.sha256(f"{rollout}\x1f{unit}".encode()).digest()
-    return int.from_bytes(digest[:8]) / 2**64
+    # 53 bits fit a float exactly, so that the place is always below 1.
+    return (int.from_bytes(digest[:8]) >> 11) / 2**53

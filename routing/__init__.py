@@ -1,13 +1,13 @@
 """routing: who answers, and is it good enough? Tiers, failover, cascades, judges, the client."""
 
 from .asking import Parsed, Question
-from .cascade import Cascade, Chain, Outcome, run_chain
+from .cascade import Cascade, Chain, run_chain
 from .client import LiteLLMClient, ModelClient
 from .cooldown import Cooldowns
 from .effects import Ask, OnChunk, Pause, Rank
 from .failover import Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema
-from .tiers import NamedTier, is_usable, key_variables, resolve
+from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
 
 __all__ = [
     "Ask",
@@ -20,7 +20,6 @@ __all__ = [
     "ModelClient",
     "NamedTier",
     "OnChunk",
-    "Outcome",
     "Parsed",
     "Pause",
     "Question",
@@ -31,8 +30,10 @@ __all__ = [
     "confidence",
     "is_usable",
     "key_variables",
+    "knows_keys",
     "model_judge",
     "resolve",
     "run_chain",
     "schema",
+    "temperature_of",
 ]

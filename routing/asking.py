@@ -41,15 +41,16 @@ def ask_tier(question: Question[T], tier: NamedTier) -> Generator[Any, Any, Pars
 
     Raises UnparseableReplyError after that, AllDeploymentsFailedError, or RejectedError.
     """
-    trail, on_chunk = question.trail, question.on_chunk
-    reply = yield from failover(
-        tier, question.request, trail, role=question.role, on_chunk=on_chunk
-    )
+    trail, role, on_chunk = question.trail, question.role, question.on_chunk
+    if role == "answer":
+        trail.tier = tier.name
+    reply = yield from failover(tier, question.request, trail, role=role, on_chunk=on_chunk)
     try:
         return Parsed(reply, question.read(reply.text))
     except UnparseableReplyError as fault:
         request = _repair(question.request, reply, fault)
-    reply = yield from failover(tier, request, trail, role="repair", on_chunk=on_chunk)
+    again: Role = "repair" if role == "answer" else role
+    reply = yield from failover(tier, request, trail, role=again, on_chunk=on_chunk)
     return Parsed(reply, question.read(reply.text))
 
 

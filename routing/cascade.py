@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import AllDeploymentsFailedError, AttemptError, UnparseableReplyError
 from ..request import Verdict
@@ -30,6 +30,10 @@ class Cascade:
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}, but a judge scores from 0 to 1.")
+        if not hasattr(self.judge, "score"):
+            raise TypeError(f"judge={self.judge!r:.60} is no judge. Call it: judge=agreement().")
+        if not self.stronger:
+            raise ValueError("Cascade(to=...) names no tier. Name the stronger one, or drop it.")
 
     @property
     def stronger(self) -> tuple[str, ...]:
@@ -48,14 +52,6 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """The accepted reply, and a verdict for each cheaper tier that was tried."""
-
-    parsed: Parsed[T]
-    verdicts: tuple[Verdict, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Chain:
     """A cascade with its tiers resolved. `tiers`: cheapest first, one if there is no `rule`."""
 
@@ -71,26 +67,38 @@ class Chain:
         return (*(each.identity for each in named), *rule)
 
 
-def run_chain(question: Question[T], chain: Chain) -> Generator[Any, Any, Outcome[T]]:
+def run_chain(question: Question[T], chain: Chain) -> Generator[Any, Any, Parsed[T]]:
     """Ask the cheapest tier first; return the first accepted reply, else the last tier's.
 
     Raises what the last tier raises; a reply that was not accepted is never returned.
     """
     *cheaper, last = chain.tiers
-    verdicts: list[Verdict] = []
     if chain.rule is not None:
         for tier in cheaper:
-            try:
-                parsed = yield from ask_tier(question, tier)
-            except (AllDeploymentsFailedError, UnparseableReplyError) as exc:
-                verdicts.append(Verdict("reply", 0.0, accepted=False, reason=type(exc).__name__))
-                continue
-            judging = _judge(chain.rule, Case(question, tier, parsed, chain.helpers))
-            verdict: Verdict = yield within_judge(chain.rule.judge.name, judging)
-            verdicts.append(verdict)
-            if verdict.accepted:
-                return Outcome(parsed, tuple(verdicts))
-    return Outcome((yield from ask_tier(question, last)), tuple(verdicts))
+            parsed = yield from _accepted(question, tier, chain, chain.rule)
+            if parsed is not None:
+                return parsed
+    return (yield from ask_tier(question, last))
+
+
+def _accepted(
+    question: Question[T], tier: NamedTier, chain: Chain, rule: Cascade
+) -> Generator[Any, Any, Parsed[T] | None]:
+    """Ask a cheaper tier and have its reply judged; None if it is to be passed by."""
+    verdicts = question.trail.verdicts
+    try:
+        parsed = yield from ask_tier(question, tier)
+    except (AllDeploymentsFailedError, UnparseableReplyError) as exc:
+        verdicts.append(Verdict("reply", 0.0, accepted=False, reason=type(exc).__name__))
+        return None
+    if parsed.reply.is_cut_off:
+        reason = f"cut off: {parsed.reply.finish_reason}"
+        verdicts.append(Verdict("reply", 0.0, accepted=False, reason=reason))
+        return None
+    judging = _judge(rule, Case(question, tier, parsed, chain.helpers))
+    verdict: Verdict = yield within_judge(rule.judge.name, judging)
+    verdicts.append(verdict)
+    return parsed if verdict.accepted else None
 
 
 def _judge(rule: Cascade, case: Case[Any]) -> Generator[Any, Any, Verdict]:

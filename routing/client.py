@@ -47,7 +47,7 @@ class LiteLLMClient:
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
-            with closing(_chunks(response, name)) as chunks:
+            with closing(_chunks(response, name, self._key(ask))) as chunks:
                 for chunk in chunks:
                     stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
@@ -65,7 +65,7 @@ class LiteLLMClient:
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
-            async with aclosing(_chunks_async(response, name)) as chunks:
+            async with aclosing(_chunks_async(response, name, self._key(ask))) as chunks:
                 async for chunk in chunks:
                     stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
@@ -92,8 +92,10 @@ class LiteLLMClient:
             "timeout": tier.timeout_s,
             "num_retries": 0,
             "max_retries": 0,
-            **request.sampling.over(tier.sampling).given(),
+            "drop_params": True,  # some models refuse a temperature; the wish is then dropped
+            **tier.sampling.given(),
             **deployment.params,
+            **request.sampling.given(),
         }
         if deployment.api_base:
             options["api_base"] = deployment.api_base
@@ -164,9 +166,9 @@ def _is_closed(schema: object) -> bool:
 
 # The caller's on_chunk runs between these yields, so what it raises is not taken for a
 # provider's failure. The provider is then hung up on: it would go on writing, for money.
-def _chunks(response: Any, deployment: str) -> Generator[Any]:
+def _chunks(response: Any, deployment: str, secret: str | None) -> Generator[Any]:
     try:
-        with vendor_errors(deployment):
+        with vendor_errors(deployment, secret):
             yield from response
     finally:
         # litellm's stream itself can only be closed on an event loop.
@@ -174,9 +176,9 @@ def _chunks(response: Any, deployment: str) -> Generator[Any]:
             close()
 
 
-async def _chunks_async(response: Any, deployment: str) -> AsyncGenerator[Any]:
+async def _chunks_async(response: Any, deployment: str, secret: str | None) -> AsyncGenerator[Any]:
     try:
-        with vendor_errors(deployment):
+        with vendor_errors(deployment, secret):
             async for chunk in response:
                 yield chunk
     finally:

@@ -34,11 +34,13 @@ class Cooldowns:
                 self._closed_until[deployment.name] = now + error.retry_after_s
 
     def replied(self, deployment: Deployment) -> None:
-        """Note a reply: the deployment is well again."""
+        """Note a reply: the deployment is well again.
+
+        A Retry-After stands: the reply may have been under way before it was given.
+        """
         if deployment.name in self._wary_until:
             with self._lock:
                 self._wary_until.pop(deployment.name, None)
-                self._closed_until.pop(deployment.name, None)
 
     def rank(self, deployments: Sequence[Deployment]) -> tuple[Standing, ...]:
         """Return standings: the well in their given order, then the wary, then the closed."""

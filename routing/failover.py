@@ -8,7 +8,7 @@ from operator import add
 from typing import Any
 
 from ..errors import AllDeploymentsFailedError, AttemptError
-from ..request import Reply, Request, Usage
+from ..request import Reply, Request, Usage, Verdict
 from .effects import Ask, OnChunk, Pause, Rank, Role, Standing
 from .tiers import NamedTier
 
@@ -17,10 +17,15 @@ _ASKS_PER_DEPLOYMENT = 2
 
 @dataclass(slots=True)
 class Trail:
-    """What one step has tried so far: replies that were paid for, and failed attempts."""
+    """What one step has tried so far: replies that were paid for, failed attempts, verdicts.
+
+    `tier`: the one that was asked last for the step's answer.
+    """
 
     replies: list[Reply] = field(default_factory=list[Reply])
     failures: list[AttemptError] = field(default_factory=list[AttemptError])
+    verdicts: list[Verdict] = field(default_factory=list[Verdict])
+    tier: str = ""
 
     @property
     def next_attempt(self) -> int:

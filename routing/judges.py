@@ -6,7 +6,7 @@ Scores here are not yet proven against labels; a threshold is the author's own c
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from types import CodeType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError
@@ -105,8 +105,9 @@ class _Confidence(_Judge):
         yield from ()
         stated = getattr(case.parsed.value, "confidence", None)
         if isinstance(stated, int | float):
-            value = min(max(float(stated), 0.0), 1.0)
-            return Score(value, f"the model states {value:.2f}")
+            if not 0 <= stated <= 1:
+                return Score(0.0, "the model states no confidence between 0 and 1")
+            return Score(float(stated), f"the model states {stated:.2f}")
         measured = case.parsed.reply.confidence
         if measured is None:
             return Score(0.0, "the provider sent no token probabilities")
@@ -239,15 +240,19 @@ def _source(function: Callable[..., Any] | None) -> str:
     """Name a function so that editing it changes the name: its path and a hash of its code."""
     if function is None:
         return "-"
-    if not hasattr(function, "__qualname__"):
+    if not hasattr(function, "__qualname__") or isinstance(function, MethodType):
         raise ValueError(
-            f"A judge was given {function!r:.80}, whose code cannot be read for the cache key. "
-            "Wrap it in a function or a lambda."
+            f"A judge was given a {type(function).__name__}, which cannot be read as a whole for "
+            "the cache key. Wrap it in a function or a lambda."
         )
     code = getattr(function, "__code__", None)
-    digest = hashlib.sha256(_written(code).encode()).hexdigest()[:12] if code else "-"
     module = getattr(function, "__module__", "builtins")
-    return f"{module}.{function.__qualname__}:{digest}"
+    if code is None:
+        return f"{module}.{function.__qualname__}"
+    cells = [_constant(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    defaults = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
+    whole = repr((_written(code), cells, defaults))
+    return f"{module}.{function.__qualname__}:{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
 
 
 def _written(code: CodeType) -> str:
@@ -259,6 +264,8 @@ def _constant(value: object) -> str:
     match value:
         case CodeType():
             return _written(value)
+        case FunctionType():
+            return _source(value)
         case frozenset():
             # A set of texts has another order in every process.
             return repr(sorted(map(repr, cast("frozenset[object]", value))))

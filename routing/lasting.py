@@ -1,7 +1,8 @@
-"""Lasting: an event loop that outlives the steps that borrow it. Knows no provider.
+"""Lasting: one event loop that outlives the steps that borrow it. Knows no provider.
 
-litellm keeps a client for every event loop and closes none. Prefect gives each submitted async
-task a loop of its own, so a thousand of them would leave a thousand connections behind.
+litellm keeps clients and a logging worker for an event loop and closes none. Prefect gives each
+submitted async task a loop of its own, so a thousand of them would leave a thousand connections
+behind, and a worker that is moved between loops loses its tasks.
 """
 
 import asyncio
@@ -15,15 +16,12 @@ T = TypeVar("T")
 
 
 async def on_lasting_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine where connections can stay open: here, if this is the main thread's loop.
+    """Run a coroutine where connections can stay open: on this process's one lasting loop.
 
-    Elsewhere it runs on one loop of this process, in the caller's context; cancelling reaches it.
+    It keeps its caller's context, and cancelling the caller reaches it.
     """
-    if threading.current_thread() is threading.main_thread():
-        return await coroutine
-    return await asyncio.wrap_future(
-        asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid()))
-    )
+    lasting = _loop(os.getpid())
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, lasting))
 
 
 _STARTING = threading.Lock()

@@ -80,8 +80,8 @@ class Stream:
 
         `source`: litellm's stream, to tell what litellm made up from what the provider sent.
         """
-        if not self._texts and _made_up_end(self._finish_reason, source):
-            raise ProviderDownError(f"{deployment}: the stream was empty", deployment=deployment)
+        if _made_up_end(self._finish_reason, source):
+            raise ProviderDownError(f"{deployment}: the stream broke off", deployment=deployment)
         arrivals = self._arrivals
         gaps = sorted(1000 * (later - earlier) for earlier, later in pairwise(arrivals))
         return Received(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import MissingKeyError
-from ..request import canonical_json
+from ..request import Sampling, canonical_json
 from ..settings import Catalogue, Deployment, Tier
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -35,12 +35,23 @@ class NamedTier:
             {
                 "tier": self.name,
                 "deployments": [
-                    [deployment.name, dict(deployment.params)]
+                    [deployment.model, deployment.api_base, dict(deployment.params)]
                     for deployment in self.tier.deployments
                 ],
                 "sampling": self.tier.sampling.given(),
             }
         )
+
+
+def temperature_of(own: Sampling, deployment: Deployment, tier: Tier) -> float | None:
+    """Return the temperature a request is sampled at, None if the provider decides.
+
+    What the request asks for goes over the deployment's params, and those over the tier.
+    """
+    if own.temperature is not None:
+        return own.temperature
+    given: float | None = deployment.params.get("temperature", tier.sampling.temperature)
+    return given
 
 
 def key_variables(deployment: Deployment) -> tuple[str, ...]:
@@ -49,6 +60,14 @@ def key_variables(deployment: Deployment) -> tuple[str, ...]:
         return (deployment.api_key_env,)
     # A deployment with its own endpoint is self-hosted: most engines ask for no key.
     return () if deployment.api_base else _KEYS.get(deployment.provider, ())
+
+
+def knows_keys(deployment: Deployment) -> bool:
+    """Tell whether `key_variables` is an answer: not for providers outside its table."""
+    ours = {"local", "replay", "record"}
+    return bool(
+        deployment.api_key_env or deployment.api_base or deployment.provider in {*_KEYS, *ours}
+    )
 
 
 def api_key(deployment: Deployment, environ: Mapping[str, str]) -> str | None:

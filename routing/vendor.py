@@ -53,7 +53,6 @@ def _load() -> Any:
     from .record import Recorder  # noqa: PLC0415  # likewise
 
     module.suppress_debug_info = True
-    module.drop_params = True  # some models refuse temperature; the tier's wish is then dropped
     module.custom_provider_map = [
         *module.custom_provider_map,
         {"provider": "local", "custom_handler": LocalModels()},

@@ -6,6 +6,7 @@ from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import EngineUnreadableError
+from ..settings import shown_url
 
 _NAMES = {
     "running": ("vllm:num_requests_running", "sglang:num_running_reqs"),
@@ -44,14 +45,15 @@ class MetricsPage:
 
         parts = urlsplit(api_base)
         url = urlunsplit((parts.scheme, parts.netloc, "/metrics", "", ""))
+        shown = shown_url(url)
         try:
             page = httpx.get(url, timeout=self.timeout_s).raise_for_status().text
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise EngineUnreadableError(
-                f"{url} gave no metrics ({type(exc).__name__}). Is the engine up, and started with "
-                "its metrics page?"
+                f"{shown} gave no metrics ({type(exc).__name__}). Is the engine up, and started "
+                "with its metrics page?"
             ) from exc
-        return signals_in(page, url)
+        return signals_in(page, shown)
 
 
 def signals_in(page: str, url: str) -> EngineSignals:

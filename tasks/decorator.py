@@ -29,7 +29,7 @@ from prefect.tasks import TaskOptions
 from typing_extensions import Unpack
 
 from ..caching import ExactCache
-from ..errors import ConfigError, PromptError, RejectedError
+from ..errors import ConfigError, PromptError, RecordingNotFoundError, RejectedError
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk
@@ -37,6 +37,7 @@ from ..tracing.prefect_ui import conclude, report_at_end
 from .drive import drive, drive_async
 from .hands import Hands, hands
 from .plan import Plan, step_plan
+from .result_cache import with_step_keyed
 from .returns import Returns
 from .spec import StepSpec
 
@@ -141,7 +142,8 @@ class _AnswerTask(Generic[P, R]):
         if step is None:
             return self
         task = cast(Any, _Step.__new__(_Step))
-        task.__dict__.update(step.__dict__, fn=_body(step.prompt, step.spec, _whole))
+        body = _bound_like(_body(step.prompt, step.spec, _whole), step.fn)
+        task.__dict__.update(step.__dict__, fn=body)
         return task
 
 
@@ -167,22 +169,30 @@ class LLMTask(_Step[P, R]):
         """Return a copy with other options of the decorator's or of Prefect's."""
         given = cast("dict[str, Any]", options)
         ours = {name: given.pop(name) for name in _OURS if name in given}
-        changed = cast("LLMTask[P, R]", super().with_options(**given))
+        changed = cast("LLMTask[P, R]", super().with_options(**with_step_keyed(given)))
         changed.spec = replace(self.spec, name=changed.name, **ours)
-        changed.fn = _body(self.prompt, changed.spec, _bare)
+        changed.fn = _bound_like(_body(self.prompt, changed.spec, _bare), self.fn)
         return changed
 
 
 def _bare(answer: Answer[Any]) -> Any:
-    return conclude(answer, answer.value)
+    return answer.value
 
 
 def _whole(answer: Answer[Any]) -> Any:
-    return conclude(answer, answer)
+    return answer
+
+
+def _bound_like(body: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `body` bound to the object that Prefect bound `other` to, if it is a method."""
+    for name in ("__prefect_self__", "__prefect_cls__"):
+        if hasattr(other, name):
+            setattr(body, name, getattr(other, name))
+    return body
 
 
 def _body(
-    prompt: Callable[..., Any], spec: StepSpec[Any], conclusion: Callable[[Answer[Any]], Any]
+    prompt: Callable[..., Any], spec: StepSpec[Any], shape: Callable[[Answer[Any]], Any]
 ) -> Callable[..., Any]:
     """Return the function that Prefect runs: async if the prompt function is."""
     if inspect.iscoroutinefunction(prompt):
@@ -191,14 +201,15 @@ def _body(
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             mine = hands()
             answer = await drive_async(_plan(spec, mine), mine, _renderer(prompt, args, kwargs))
-            return conclusion(answer)
+            return conclude(answer, shape(answer), run_async)
 
         return run_async
 
     @functools.wraps(prompt)
     def run(*args: Any, **kwargs: Any) -> Any:
         mine = hands()
-        return conclusion(drive(_plan(spec, mine), mine, _renderer(prompt, args, kwargs)))
+        answer = drive(_plan(spec, mine), mine, _renderer(prompt, args, kwargs))
+        return conclude(answer, shape(answer), run)
 
     return run
 
@@ -217,9 +228,12 @@ def _renderer(
     return lambda other: (other or prompt)(*args, **kwargs)
 
 
+_LASTING = (ConfigError, PromptError, RejectedError, RecordingNotFoundError)
+
+
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Tell Prefect whether to retry: what is wrong with the step itself stays wrong."""
-    return not isinstance(state.data, ConfigError | PromptError | RejectedError)
+    return not isinstance(state.data, _LASTING)
 
 
 class _Decorator(Protocol[T]):
@@ -262,6 +276,6 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     given.setdefault("retry_condition_fn", _may_help)
 
     def decorate(prompt: Callable[..., Any]) -> LLMTask[..., Any]:
-        return LLMTask(prompt, spec, **given)
+        return LLMTask(prompt, spec, **with_step_keyed(given))
 
     return cast("_Decorator[Any]", decorate)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ..caching import Once
+from ..caching import Once, Shared
 from ..routing import Ask, Pause
 from ..tracing import Within, span
 from .hands import Hands
@@ -30,7 +30,7 @@ def drive(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
             return result
         try:
             go = partial(plan.send, _perform(effect, hands, render))
-        except Exception as exc:  # noqa: BLE001  # the plan decides what a failure means
+        except BaseException as exc:  # noqa: BLE001  # the plan decides what it means, and accounts
             go = partial(plan.throw, exc)
 
 
@@ -45,7 +45,7 @@ async def drive_async(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
             return result
         try:
             go = partial(plan.send, await _perform_async(effect, hands, render))
-        except Exception as exc:  # noqa: BLE001  # the plan decides what a failure means
+        except BaseException as exc:  # noqa: BLE001  # the plan decides what it means, and accounts
             go = partial(plan.throw, exc)
 
 
@@ -60,10 +60,14 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: 
                 opened.set_attributes(describe(result))
                 return result
         case Once(key, plan):
-            if flight := hands.flights.board(key):
-                return flight.result()
-            with hands.flights.leading(key):
-                return drive(plan, hands, render)
+            flight = hands.flights.board(key)
+            if flight is None:
+                with hands.flights.leading(key) as leading:
+                    leading.result = drive(plan, hands, render)
+                    return Shared(leading.result, led=True)
+            if flight.is_led_here:
+                return Shared(drive(plan, hands, render), led=True)
+            return Shared(flight.ended.result(), led=False)
         case Pause(seconds):
             return time.sleep(seconds)
         case Render(prompt):
@@ -83,10 +87,12 @@ async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> An
                 opened.set_attributes(describe(result))
                 return result
         case Once(key, plan):
-            if flight := hands.flights.board(key):
-                return await asyncio.wrap_future(flight)
-            with hands.flights.leading(key):
-                return await drive_async(plan, hands, render)
+            flight = hands.flights.board(key)
+            if flight is None:
+                with hands.flights.leading(key) as leading:
+                    leading.result = await drive_async(plan, hands, render)
+                    return Shared(leading.result, led=True)
+            return Shared(await asyncio.wrap_future(flight.ended), led=False)
         case Pause(seconds):
             return await asyncio.sleep(seconds)
         case Render(prompt):

@@ -11,13 +11,13 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ..caching import ExactCache, Find, Keep, Key, Once, request_key
+from ..caching import ExactCache, Find, Keep, Key, Once, Shared, request_key
 from ..errors import UnparseableReplyError
 from ..request import Answer, Chunk, Request, Stored, render
 from ..rollouts import Variant
-from ..routing import Chain, Question, Trail, resolve, run_chain
+from ..routing import Chain, Question, Trail, resolve, run_chain, temperature_of
 from ..tracing import Within, describe_answer, span_ids, step_attributes
-from .account import answer_of, failed_row_of, hit_of, row_of, stored_of
+from .account import answer_of, answer_without, hit_of, row_of, stored_of
 from .spec import Account, Render, StepSpec, Surroundings
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
         schema=spec.returns.schema,
         sampling=spec.sampling,
         logprobs=spec.cascade is not None and spec.cascade.judge.logprobs,
-        item=rendered.item,
+        item=rendered.item if _reads_items(chain) else None,
         tenant=rendered.tenant,
         arm=arm,
     )
@@ -64,6 +64,13 @@ def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
         describe_answer,
     )
     return answer
+
+
+def _reads_items(chain: Chain) -> bool:
+    """Tell whether an item's id matters: only recordings are found by it."""
+    tiers = (*chain.tiers, *chain.helpers.values())
+    providers = {each.provider for tier in tiers for each in tier.tier.deployments}
+    return not providers.isdisjoint({"replay", "record"})
 
 
 def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:
@@ -77,58 +84,69 @@ def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:
 
 
 def _chain(spec: StepSpec[Any], variant: Variant, around: Surroundings) -> Chain:
-    rule = spec.cascade
-    steps = (variant.tier or spec.tier, *(rule.stronger if rule else ()))
+    rule, first = spec.cascade, variant.tier or spec.tier
+    stronger = rule.stronger if rule else ()
+    if first in stronger:
+        # A candidate that starts further up has that much less to escalate to.
+        stronger = stronger[stronger.index(first) + 1 :]
     helpers = rule.judge.tiers if rule else ()
+    names = (first, *stronger)
     tiers = {
-        name: resolve(around.settings.tiers, name, around.environ) for name in (*steps, *helpers)
+        name: resolve(around.settings.tiers, name, around.environ) for name in (*names, *helpers)
     }
-    return Chain([tiers[name] for name in steps], {name: tiers[name] for name in helpers}, rule)
+    return Chain([tiers[name] for name in names], {name: tiers[name] for name in helpers}, rule)
 
 
 def _accounted(step: _Step[T]) -> Plan[Answer[T]]:
-    where = step.around.where
+    where, (trace_id, span_id) = step.around.where, span_ids()
     try:
         answer = yield from _cached_or_asked(step)
-    except Exception as error:
-        row = failed_row_of(
-            error,
-            step.request,
-            step.trail,
-            where,
-            last_tier=step.chain.tiers[-1].name,
-            cache="off" if _policy(step) is None else "miss",
-            latency_ms=step.latency_ms,
+    except BaseException as error:
+        # What was paid was paid, also when the step was cancelled or a listener of its failed.
+        answer = answer_without(
+            step.request, step.trail, "off" if _policy(step) is None else "miss"
         )
-        # What was paid was paid, also when a judge's or a listener's own function failed.
-        yield Account(row)
+        answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
+        yield Account(row_of(answer, step.request, where, outcome=type(error).__name__))
         raise
-    trace_id, span_id = span_ids()
     answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
-    yield Account(row_of(answer, step.request, where))
+    yield Account(row_of(answer, step.request, where, outcome="ok"))
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[T]):
+    """A new answer, and how it is kept for others."""
+
+    answer: Answer[T]
+    stored: Stored
 
 
 def _cached_or_asked(step: _Step[T]) -> Plan[Answer[T]]:
     if _policy(step) is None:
-        return (yield from _asked(step, None))
-    key = request_key(step.request, step.chain.identity)
+        asked = yield from _asked(step, None)
+        return asked.answer
+    # Recordings of another folder are other answers.
+    recordings = (str(step.around.settings.replay_dir),) if _reads_items(step.chain) else ()
+    key = request_key(step.request, (*step.chain.identity, *recordings))
     while True:
         stored: Stored | None = yield Find(key)
         if stored is not None and (hit := _hit(step, stored)) is not None:
             return hit
-        # Those who waited for the same question get None: their answer is in the store now.
-        answer: Answer[T] | None = yield Once(key, _asked(step, key))
-        if answer is not None:
-            return answer
+        shared: Shared = yield Once(key, _asked(step, key))
+        brought: _Asked[T] | None = shared.result
+        if brought is not None and shared.led:
+            return brought.answer
+        if brought is not None and (hit := _hit(step, brought.stored)) is not None:
+            return hit
+        # The leader gave up: look again, and then ask.
 
 
 def _policy(step: _Step[Any]) -> ExactCache | None:
     """Return the terms on which the answer may be kept, None if it may not."""
     own, cache = step.spec.sampling, step.spec.cache
     temperatures = (
-        # A deployment's own params go over all sampling.
-        deployment.params.get("temperature", own.over(each.tier.sampling).temperature)
+        temperature_of(own, deployment, each.tier)
         for each in step.chain.tiers
         for deployment in each.tier.deployments
     )
@@ -140,7 +158,7 @@ def _policy(step: _Step[Any]) -> ExactCache | None:
 def _hit(step: _Step[T], stored: Stored) -> Answer[T] | None:
     """Return a stored answer as this step's own; None if it does not fit the result type."""
     try:
-        value = step.spec.returns.load(stored.value)
+        value = step.spec.returns.read(stored.text)
     except UnparseableReplyError:
         return None
     if step.spec.on_chunk is not None:
@@ -148,13 +166,14 @@ def _hit(step: _Step[T], stored: Stored) -> Answer[T] | None:
     return hit_of(value, stored, step.request, step.around.settings.tiers)
 
 
-def _asked(step: _Step[T], key: Key | None) -> Plan[Answer[T]]:
+def _asked(step: _Step[T], key: Key | None) -> Plan[_Asked[T]]:
     """Ask the chain; keep the answer under `key` unless it is None."""
     spec, settings = step.spec, step.around.settings
     question = Question(step.request, spec.returns.read, step.trail, on_chunk=spec.on_chunk)
-    outcome = yield from run_chain(question, step.chain)
-    answer = answer_of(outcome, step.request, step.trail, "miss" if key else "off", settings.tiers)
-    if key is not None and spec.cache is not None:
-        stored = stored_of(answer, outcome.parsed.reply.usage, spec.returns)
+    parsed = yield from run_chain(question, step.chain)
+    answer = answer_of(parsed, step.request, step.trail, "miss" if key else "off", settings.tiers)
+    stored = stored_of(answer, parsed.reply.usage)
+    # A reply that was cut off may well come out whole the next time.
+    if key is not None and spec.cache is not None and not parsed.reply.is_cut_off:
         yield Keep(key, stored, spec.name, spec.cache.ttl_s or settings.cache.ttl_s)
-    return answer
+    return _Asked(answer, stored)

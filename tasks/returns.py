@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from ..errors import UnparseableReplyError
+from ..errors import PromptError, UnparseableReplyError
+from ..request import canonical_json
 
 T = TypeVar("T")
 
@@ -42,40 +43,40 @@ class Returns(Generic[T]):
         try:
             value = self._carrier.validate_json(_json_in(text), by_alias=True, by_name=True)
         except ValidationError as exc:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'reply'}: {fault['msg']}"
-                for fault in exc.errors(include_input=False, include_url=False)
-            )
+            faults = exc.errors(include_input=False, include_url=False)
+            told = "; ".join(f"{self._place(fault['loc'])}: {fault['msg']}" for fault in faults)
+            # pydantic's own words quote the reply, and a traceback would show them.
             raise UnparseableReplyError(
-                f"The reply does not fit {self._name}: {faults}.", text=text
-            ) from exc
+                f"The reply does not fit {self._name}: {told}.", text=text
+            ) from None
         return self._unwrap(value)
 
-    def dump(self, value: Any) -> Any:
-        """Return a value as JSON data that `load` takes."""
-        if self.is_text:
-            return value
-        # By name, because an alias may be for writing only.
-        return self._adapter.dump_python(value, mode="json", by_alias=False, round_trip=True)
-
-    def load(self, data: Any) -> T:
-        """Return the value of JSON data. Raises UnparseableReplyError."""
-        try:
-            return self._adapter.validate_python(data, by_alias=True, by_name=True)
-        except ValidationError as exc:
-            raise UnparseableReplyError(f"What was stored does not fit {self._name}.") from exc
+    def _place(self, loc: tuple[int | str, ...]) -> str:
+        # A key that the schema does not name is the reply's own word.
+        known = canonical_json(self.schema)
+        return (
+            ".".join(str(at) for at in loc if isinstance(at, int) or f'"{at}"' in known) or "reply"
+        )
 
     def write(self, value: Any) -> str:
         """Return the reply that would hold a value: how an example in a prompt is written."""
         if self.is_text:
             return str(value)
-        checked: Any = self._adapter.validate_python(value, by_alias=True, by_name=True)
+        try:
+            checked: Any = self._adapter.validate_python(value, by_alias=True, by_name=True)
+        except ValidationError:
+            raise PromptError(
+                f"A result among the prompt's examples does not fit {self._name}. Give values that "
+                "the step could return."
+            ) from None
         carried = checked if self._is_object else self._carrier.validate_python({"value": checked})
         return self._carrier.dump_json(carried, by_alias=True, round_trip=True).decode()
 
     @property
     def _name(self) -> str:
-        return getattr(self.kind, "__name__", str(self.kind))
+        if isinstance(self.kind, type) and not get_args(self.kind):
+            return self.kind.__name__
+        return str(self.kind).replace("typing.", "")
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:

@@ -1,5 +1,6 @@
 """Spec: what a step was told by its decorator, and what its plan may know of the world."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -27,6 +28,18 @@ class StepSpec(Generic[T]):
     sampling: Sampling = field(default_factory=Sampling)
     rollout: Rollout | None = None
     on_chunk: OnChunk | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, kind, remedy in (
+            ("cache", self.cache, ExactCache, "ExactCache(...), or None for off"),
+            ("cascade", self.cascade, Cascade, 'Cascade(to="frontier", judge=...), or None'),
+            ("rollout", self.rollout, Rollout, "Rollout(...), or None"),
+            ("sampling", self.sampling, Sampling, "Sampling(...)"),
+        ):
+            if not isinstance(value, kind) and (value is not None or name == "sampling"):
+                raise TypeError(f"{name}={value!r:.60} is no {kind.__name__}. Give {remedy}.")
+        if inspect.iscoroutinefunction(self.on_chunk):
+            raise TypeError("on_chunk is an async function, and nobody would await it. Give a def.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ def test_each_step_call_is_one_task_run_that_tells_how_it_was_answered(
     assert Counter(run.name.partition(" · ")[0] for run in runs) == STEPS
     for run in runs:
         tier, model = prefixed(run, "tier: "), prefixed(run, "model: ")
-        assert run.name.split(" · ")[1:] == [tier, model, "$0.000000"]
+        assert run.name.split(" · ")[1:] == [tier, model, "$0.00"]
         assert prefixed(run, "cache: ") == "miss"
         escalated = "escalated" in run.tags
         assert run.state_name == f"{'Escalated to' if escalated else 'Answered by'} {tier}"
@@ -263,7 +263,7 @@ def test_the_cost_table_adds_up_and_agrees_with_the_task_runs(
     assert all(row["input_tokens"] > 0 and row["output_tokens"] > 0 for row in rows)
     runs = site.task_runs(first_run, CALLS)
     assert total["escalations"] == sum("escalated" in run.tags for run in runs)
-    assert headline.startswith(f"{CALLS} calls, 0 from the cache, cost $0.0000")
+    assert headline.startswith(f"{CALLS} calls, 0 from the cache, cost $0.00")
 
 
 def test_the_same_flow_again_is_answered_from_the_cache_alone(

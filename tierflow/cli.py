@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .caching import open_store
 from .errors import EngineUnreadableError, TierflowError
-from .routing import is_usable, key_variables
+from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
 from .settings import Deployment, config_path, settings
 from .tracing import as_table, open_ledger, prices_of, summarise
@@ -77,6 +77,7 @@ def _deployment_row(tier: str, deployment: Deployment, *, probe: bool) -> dict[s
         "deployment": deployment.name,
         "keys": list(key_variables(deployment)),
         "usable": is_usable(deployment, os.environ),
+        "known": knows_keys(deployment),
         "input": prices and round(prices.input * 1e6, 6),
         "cache_read": prices and round(prices.cache_read * 1e6, 6),
         "output": prices and round(prices.output * 1e6, 6),
@@ -97,7 +98,7 @@ def _load(deployment: Deployment) -> str:
 
 def _key_column(row: dict[str, Any]) -> str:
     if not row["keys"]:
-        return "none needed"
+        return "none needed" if row["known"] else "unknown"
     named = " or ".join(row["keys"])
     return f"[green]{named}[/]" if row["usable"] else f"[red]set {named}[/]"
 

@@ -85,8 +85,9 @@ def _rendered(prompt: object, dump: Callable[[Any], str]) -> Rendered:
             return Rendered(tuple(messages), len(messages) - 1)
         case _:
             raise PromptError(
-                f"The prompt function returned {type(prompt).__name__}: {prompt!r:.80}. Return a "
-                "Prompt(ask=...), a string, or a list of {'role': ..., 'content': ...} messages."
+                f"The prompt function returned {type(prompt).__name__}: that is no prompt. "
+                "Return a Prompt(ask=...), a string, or a list of messages "
+                "{'role': ..., 'content': ...}."
             )
 
 
@@ -196,6 +197,11 @@ class Reply:
     itl_p95_ms: float | None = None
     response_id: str | None = None
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the provider ended it before the model did: its length, or a content filter."""
+        return self.finish_reason in {"length", "content_filter"}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -211,11 +217,10 @@ class Verdict:
 class Stored:
     """An answer as the exact cache keeps it.
 
-    `value`: the result as JSON data. `usage`: of the accepted reply. `cost_usd`: of all that led
-    to it, judges and rejected replies too.
+    `text`: the accepted reply, read again for every hit. `usage`: of that reply. `cost_usd`: of
+    all that led to it, judges and rejected replies too.
     """
 
-    value: Any
     text: str
     tier: str
     deployment: str

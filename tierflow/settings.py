@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -28,6 +29,12 @@ from .request import Sampling
 CONFIG_NAME = "tierflow.toml"
 _SHIPPED = Path(__file__).with_name("catalogue.toml")
 _STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without user, password and query: names are shown and logged."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class Deployment(BaseModel):
@@ -47,7 +54,9 @@ class Deployment(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _prices_come_in_pairs(self) -> Self:
+    def _is_whole(self) -> Self:
+        if "/" not in self.model:
+            raise ValueError(f"{self.model} names no provider. Write it first: openai/{self.model}")
         # Otherwise it would be found out when the first reply is paid for.
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError(
@@ -58,12 +67,10 @@ class Deployment(BaseModel):
 
     @property
     def name(self) -> str:
-        """The model, and the endpoint where one is named: tells deployments of a tier apart."""
-        if not self.api_base:
-            return self.model
-        # Names are shown and logged: what stands before the host may be a password.
-        scheme, _, rest = self.api_base.rpartition("://")
-        return f"{self.model}@{scheme}://{rest.rpartition('@')[2]}"
+        """Tells a tier's deployments apart, and no secret: model, endpoint, key's variable."""
+        endpoint = f"@{shown_url(self.api_base)}" if self.api_base else ""
+        key = f" ({self.api_key_env})" if self.api_key_env else ""
+        return f"{self.model}{endpoint}{key}"
 
     @property
     def provider(self) -> str:

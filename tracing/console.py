@@ -10,19 +10,20 @@ from rich.table import Table
 
 from .opening import rows_of
 from .prefect_ui import unrecorded
-from .report import TOTAL, StepSummary, headline, summarise
+from .report import TOTAL, StepSummary, headline, summarise, usd
 
 _LOCAL_UI = "http://127.0.0.1:4200"
 _POLL_S = 0.5
+_PATIENCE_S = 600.0
 
 
 def print_summaries(summaries: Sequence[StepSummary], *, title: str) -> None:
     """Print a run's summaries; the last one is the total."""
     table = Table(title=title, title_justify="left", title_style="bold", padding=(0, 0))
     table.add_column("step", no_wrap=True)
-    for heading in ("calls", "hits", "esc.", "failed", "tok. in", "out", "cost $"):
+    for heading in ("calls", "hits", "esc.", "failed", "tok. in", "out", "cost"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("strongest $", "p50 ms", "p95"):
+    for heading in ("strongest", "p50 ms", "p95"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in summaries:
         if each.step == TOTAL:
@@ -35,8 +36,8 @@ def print_summaries(summaries: Sequence[StepSummary], *, title: str) -> None:
             f"{each.failed_attempts:,}",
             _thousands(each.input_tokens),
             _thousands(each.output_tokens),
-            f"{each.cost_usd:.4f}" + (f" +{each.unpriced}?" if each.unpriced else ""),
-            "?" if each.strongest_usd is None else f"{each.strongest_usd:.4f}",
+            usd(each.cost_usd) + (f" +{each.unpriced}?" if each.unpriced else ""),
+            "?" if each.strongest_usd is None else usd(each.strongest_usd),
             f"{each.p50_ms:.0f}",
             f"{each.p95_ms:.0f}",
         )
@@ -62,7 +63,9 @@ def _await_server(flow_run_id: str) -> None:
     what = TextColumn("The Prefect server records the task runs")
     with Progress(what, BarColumn(), TextColumn("{task.percentage:.0f}%")) as progress:
         task = progress.add_task("", total=most)
-        while left:
+        # A server that lost an event would never be done.
+        until = time.monotonic() + _PATIENCE_S
+        while left and time.monotonic() < until:
             time.sleep(_POLL_S)
             left = unrecorded(flow_run_id)
             progress.update(task, completed=most - left)

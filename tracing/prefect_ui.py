@@ -6,6 +6,7 @@ supported version of Prefect to what is assumed here.
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -27,19 +28,20 @@ from slugify import slugify
 from ..errors import StoreError
 from ..request import Answer
 from .opening import rows_of
-from .report import as_table, headline, summarise
+from .report import as_table, headline, summarise, usd
 
 _LOG = logging.getLogger("tierflow")
 _TERMINAL = [StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED]
 
 
-def conclude(answer: Answer[Any], data: Any) -> Any:
+def conclude(answer: Answer[Any], data: Any, body: Callable[..., Any]) -> Any:
     """Name the current task run after its answer; return `data` in a state that says how it came.
 
-    Outside a task run (a step's `.fn` in a unit test) return `data` itself.
+    Where `body` is not what the task run runs (a step's `.fn` in a test, or in another task),
+    return `data` itself.
     """
     context = TaskRunContext.get()
-    if context is None:
+    if context is None or context.task.fn is not body:
         return data
     run = context.task_run
     run.name = f"{run.name} · {answer.tier} · {answer.model} · {_price(answer)}"
@@ -70,7 +72,7 @@ def _state_name(answer: Answer[Any]) -> str:
 def _price(answer: Answer[Any]) -> str:
     if answer.cache == "exact":
         return "cached"
-    return "unpriced" if answer.cost_usd is None else f"${answer.cost_usd:.6f}"
+    return "unpriced" if answer.cost_usd is None else usd(answer.cost_usd)
 
 
 def report_at_end() -> None:

@@ -35,7 +35,7 @@ class Prices:
         """Return what these tokens cost."""
         if self.above and self.above_tokens is not None and usage.input_tokens > self.above_tokens:
             return self.above.cost_usd(usage)
-        fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+        fresh = max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
         return (
             fresh * self.input
             + usage.cache_read_tokens * self.cache_read

@@ -23,18 +23,18 @@ class StepSummary:
     calls: int
     exact_hits: int
     escalations: int
-    failed_attempts: int
-    failed_steps: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
     cost_usd: float
-    unpriced: int
-    saved_usd: float
     strongest_usd: float | None
     p50_ms: float
     p95_ms: float
     ttft_p50_ms: float | None
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    failed_attempts: int
+    failed_steps: int
+    unpriced: int
+    saved_usd: float
 
 
 def summarise(rows: Sequence[Row]) -> list[StepSummary]:
@@ -55,12 +55,19 @@ def as_table(summaries: Iterable[StepSummary]) -> list[dict[str, Any]]:
 
 def headline(total: StepSummary) -> str:
     """Say in one line what a run cost, and what it would have cost on the strongest tier."""
-    said = f"{total.calls} calls, {total.exact_hits} from the cache, cost ${total.cost_usd:.4f}"
+    said = f"{total.calls} calls, {total.exact_hits} from the cache, cost {usd(total.cost_usd)}"
     if total.unpriced:
         said += f" and {total.unpriced} calls without a known price"
     if total.strongest_usd is not None:
-        said += f"; the same answers on the strongest tier: ${total.strongest_usd:.4f}"
+        said += f"; the same tokens at the strongest tier's price: {usd(total.strongest_usd)}"
     return said + "."
+
+
+def usd(amount: float) -> str:
+    """Return an amount in dollars with at least two digits that say something."""
+    if amount == 0 or amount >= 1:
+        return f"${amount:.2f}"
+    return f"${amount:.{max(4, 1 - math.floor(math.log10(amount)))}f}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -1,7 +1,6 @@
 """Answers: what tests put into a store."""
 
 from hashlib import sha256
-from typing import Any
 
 from tierflow.caching import Key
 from tierflow.request import Stored, Usage
@@ -12,7 +11,7 @@ def key_of(name: str) -> Key:
     return Key(sha256(name.encode()).hexdigest())
 
 
-def stored(value: Any, text: str = "reply") -> Stored:
-    """Return an answer of that value."""
+def stored(said: object) -> Stored:
+    """Return an answer that says so."""
     usage = Usage(input_tokens=10, output_tokens=2, cache_read_tokens=4)
-    return Stored(value, text, "fast", "openai/small", "small-2026", usage, 0.25)
+    return Stored(str(said), "fast", "openai/small", "small-2026", usage, 0.25)

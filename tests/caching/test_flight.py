@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,10 @@ from tierflow.errors import AllDeploymentsFailedError
 KEY, OTHER = key_of("one"), key_of("other")
 
 
-def follower_of(flights: Flights) -> Future[None]:
+def follower_of(flights: Flights) -> Future[Any]:
     flight = flights.board(KEY)
     assert flight is not None
-    return flight
+    return flight.ended
 
 
 def test_the_first_to_board_leads_and_the_others_wait_for_the_same_flight() -> None:

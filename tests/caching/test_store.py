@@ -53,11 +53,11 @@ json_values = st.recursive(
 )
 
 
-@given(value=json_values, cost_usd=st.none() | st.floats(0, 100))
+@given(text=st.text(), cost_usd=st.none() | st.floats(0, 100))
 def test_what_is_put_comes_back_as_it_was(
-    shared_store: DiskStore, value: Any, cost_usd: float | None
+    shared_store: DiskStore, text: str, cost_usd: float | None
 ) -> None:
-    answer = Stored(value, "text", "fast", "d", "m", Usage(3, 2, 1, 0, 1, estimated=True), cost_usd)
+    answer = Stored(text, "fast", "d", "m", Usage(3, 2, 1, 0, 1, estimated=True), cost_usd)
     shared_store.put(KEY, answer, step="triage", ttl_s=DAY_S)
     assert shared_store.get(KEY) == answer
 
@@ -175,7 +175,7 @@ def test_many_threads_may_open_and_use_one_store(store: DiskStore) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(work, range(8)))
-    assert all(each is None or each.value in range(8) for each in seen)
+    assert all(each is None or each.text in map(str, range(8)) for each in seen)
     assert {store.get(key_of(str(number))) for number in range(8)} == {
         stored(number) for number in range(8)
     }

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, task
 from prefect.cache_policies import INPUTS
 from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
 from prefect.runtime import flow_run
 from prefect.settings import (
     PREFECT_LOCAL_STORAGE_PATH,
@@ -137,6 +138,41 @@ class TestTaskOptions:
 
         assert calls() == "at last"
         assert len(provider.calls) == 2
+
+    def test_prefects_result_cache_never_mixes_up_tiers_and_shapes(
+        self, provider: FakeProvider, catalogue: Catalogue
+    ) -> None:
+        catalogue()
+        provider.script("fast", Say("from fast"))
+        provider.script("frontier", Say("from frontier"))
+        kept = echo.with_options(cache_policy=INPUTS, persist_result=True)
+
+        @flow
+        def calls() -> tuple[Any, ...]:
+            first, again = kept("b"), kept("b")
+            return first, again, kept.with_options(tier="frontier")("b"), kept.answer("b").text
+
+        assert calls() == ("from fast", "from fast", "from frontier", "from fast")
+
+    def test_a_steps_function_inside_another_task_is_just_a_function(
+        self, echoing: FakeProvider
+    ) -> None:
+        names: list[str] = []
+
+        @task(name="outer")
+        def outer() -> Any:
+            said = echo.fn("a")
+            context = TaskRunContext.get()
+            names.append(context.task_run.name if context else "")
+            return said
+
+        @flow
+        def calls() -> Any:
+            return outer()
+
+        assert isinstance(calls(), str)
+        assert names[0].startswith("outer")
+        assert " · " not in names[0]
 
     def test_retries_are_not_spent_on_what_would_only_fail_again(
         self, provider: FakeProvider, catalogue: Catalogue

@@ -92,7 +92,7 @@ class TestCostTable:
         assert total["escalations"] == 2
         assert total["strongest_usd"] == pytest.approx(2 * usd(200, 20), abs=1e-6)
         assert {**row, "step": "total"} == total
-        assert f"the same answers on the strongest tier: ${2 * usd(200, 20):.4f}" in headline
+        assert f"the same tokens at the strongest tier's price: ${2 * usd(200, 20):.4f}" in headline
 
     def test_a_failed_flow_still_gets_it(self, echoing: FakeProvider) -> None:
         @flow

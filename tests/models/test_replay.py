@@ -1,6 +1,5 @@
 """Recordings and the recorder, through the client and the real litellm, over real files."""
 
-import asyncio
 import gzip
 import json
 import math
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI
 
 from tests.fakes import Fail, FakeProvider, Say
+from tests.tasks.ways import run_async
 from tierflow.errors import (
     ConfigError,
     ConfigNotFoundError,
@@ -35,18 +34,7 @@ def _sync(ask: Ask) -> Reply:
 
 
 def _async(ask: Ask) -> Reply:
-    async def run() -> Reply:
-        try:
-            return await LiteLLMClient({}).ask_async(ask)
-        finally:
-            # litellm keeps a client with open sockets for each event loop; this loop ends here.
-            clients = litellm().in_memory_llm_clients_cache
-            for key, client in tuple(clients.cache_dict.items()):
-                if isinstance(client, AsyncOpenAI):
-                    clients.delete_cache(key)
-                    await client.close()
-
-    return asyncio.run(run())
+    return run_async(lambda: LiteLLMClient({}).ask_async(ask))
 
 
 both_ways = pytest.mark.parametrize("way", [_sync, _async], ids=["sync", "async"])

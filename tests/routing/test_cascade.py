@@ -19,7 +19,7 @@ from tierflow.errors import (
     UnknownTierError,
     UnparseableReplyError,
 )
-from tierflow.routing import Chain, Outcome, Question, Trail, run_chain
+from tierflow.routing import Chain, Parsed, Question, Trail, run_chain
 
 from .world import World, a_request, a_tier, scripted
 
@@ -43,7 +43,7 @@ def is_even(value: int) -> bool:
 EVEN = Cascade(to=("standard", "frontier"), judge=schema(is_even))
 
 
-def run(**scripts: list[str | AttemptError]) -> tuple[Outcome[int], World, Trail]:
+def run(**scripts: list[str | AttemptError]) -> tuple[Parsed[int], World, Trail]:
     """Run a chain of one tier for each script, whose only model has the tier's name."""
     world, trail = World(scripted(**scripts)), Trail()
     tiers = [a_tier(name, name) for name in scripts]
@@ -53,49 +53,49 @@ def run(**scripts: list[str | AttemptError]) -> tuple[Outcome[int], World, Trail
 
 
 def test_an_accepted_cheap_reply_ends_it() -> None:
-    outcome, world, _ = run(fast=["2"], standard=["4"])
+    outcome, world, trail = run(fast=["2"], standard=["4"])
 
-    assert outcome.parsed.value == 2
+    assert outcome.value == 2
     assert world.asked == ["fast"]
-    assert [(each.judge, each.accepted) for each in outcome.verdicts] == [("schema:is_even", True)]
+    assert [(each.judge, each.accepted) for each in trail.verdicts] == [("schema:is_even", True)]
 
 
 def test_a_rejected_cheap_reply_escalates_to_the_stronger_tier() -> None:
     outcome, world, trail = run(fast=["1"], standard=["4"])
 
-    assert (outcome.parsed.value, outcome.parsed.reply.tier) == (4, "standard")
-    assert [verdict.accepted for verdict in outcome.verdicts] == [False]
+    assert (outcome.value, outcome.reply.tier) == (4, "standard")
+    assert [verdict.accepted for verdict in trail.verdicts] == [False]
     assert [reply.text for reply in trail.replies] == ["1", "4"]
     assert world.asked == ["fast", "standard"]
 
 
 def test_the_last_tier_is_not_judged() -> None:
-    outcome, world, _ = run(fast=["1"], standard=["3"], frontier=["5"])
+    outcome, world, trail = run(fast=["1"], standard=["3"], frontier=["5"])
 
-    assert outcome.parsed.value == 5
-    assert len(outcome.verdicts) == len(world.spans) == 2
+    assert outcome.value == 5
+    assert len(trail.verdicts) == len(world.spans) == 2
 
 
 def test_each_tier_but_the_last_is_judged_in_turn() -> None:
-    outcome, world, _ = run(fast=["1"], standard=["2"], frontier=["5"])
+    outcome, world, trail = run(fast=["1"], standard=["2"], frontier=["5"])
 
-    assert outcome.parsed.value == 2
+    assert outcome.value == 2
     assert world.asked == ["fast", "standard"]
-    assert [verdict.accepted for verdict in outcome.verdicts] == [False, True]
+    assert [verdict.accepted for verdict in trail.verdicts] == [False, True]
 
 
 def test_a_tier_that_is_down_escalates_unjudged() -> None:
-    outcome, world, _ = run(fast=[ProviderDownError("down")], standard=["3"])
+    outcome, world, trail = run(fast=[ProviderDownError("down")], standard=["3"])
 
-    assert outcome.parsed.value == 3
-    assert [verdict.reason for verdict in outcome.verdicts] == ["AllDeploymentsFailedError"]
+    assert outcome.value == 3
+    assert [verdict.reason for verdict in trail.verdicts] == ["AllDeploymentsFailedError"]
     assert world.spans == []
 
 
 def test_a_reply_that_cannot_be_read_is_mended_once_and_then_judged() -> None:
     outcome, world, trail = run(fast=["two", "2"], standard=["4"])
 
-    assert outcome.parsed.value == 2
+    assert outcome.value == 2
     assert [ask.role for _, ask in world.asks] == ["answer", "repair"]
     assert len(trail.replies) == 2
     mending = world.asks[1][1].request.messages
@@ -105,11 +105,11 @@ def test_a_reply_that_cannot_be_read_is_mended_once_and_then_judged() -> None:
 
 
 def test_a_reply_that_cannot_be_mended_escalates_unjudged() -> None:
-    outcome, world, _ = run(fast=["two", "deux"], standard=["3"])
+    outcome, world, trail = run(fast=["two", "deux"], standard=["3"])
 
-    assert outcome.parsed.value == 3
+    assert outcome.value == 3
     assert world.asked == ["fast", "fast", "standard"]
-    assert [verdict.reason for verdict in outcome.verdicts] == ["UnparseableReplyError"]
+    assert [verdict.reason for verdict in trail.verdicts] == ["UnparseableReplyError"]
 
 
 def test_a_request_that_is_wrong_is_not_escalated() -> None:
@@ -125,10 +125,10 @@ def test_what_the_last_tier_raises_comes_out() -> None:
 
 
 def test_without_a_rule_the_only_tier_answers() -> None:
-    outcome, _, _ = run(fast=["1"])
+    outcome, _, trail = run(fast=["1"])
 
-    assert outcome.parsed.value == 1
-    assert outcome.verdicts == ()
+    assert outcome.value == 1
+    assert trail.verdicts == []
 
 
 said = st.sampled_from(["0", "1", "2", "3", "many"]) | st.just(ProviderDownError("down"))
@@ -143,10 +143,10 @@ def test_only_an_accepted_reply_or_the_last_tiers_own_is_ever_returned(
     expected = (good or replies[-1:])[0]
 
     if expected in {"0", "1", "2", "3"}:
-        outcome, world, _ = run(**scripts)
-        assert outcome.parsed.reply.text == expected
-        assert len(world.spans) == sum(v.judge == "schema:is_even" for v in outcome.verdicts)
-        assert all(not verdict.accepted for verdict in outcome.verdicts[:-1])
+        outcome, world, trail = run(**scripts)
+        assert outcome.reply.text == expected
+        assert len(world.spans) == sum(v.judge == "schema:is_even" for v in trail.verdicts)
+        assert all(not verdict.accepted for verdict in trail.verdicts[:-1])
     else:
         with pytest.raises((AllDeploymentsFailedError, UnparseableReplyError)):
             run(**scripts)

@@ -92,12 +92,20 @@ def test_the_wait_shrinks_as_time_passes_and_never_goes_below_zero() -> None:
 
 def test_a_reply_makes_a_deployment_well_again() -> None:
     cooldowns = Cooldowns(Clock())
-    cooldowns.failed(A, RateLimitedError("failed", retry_after_s=5))
+    cooldowns.failed(A, ProviderDownError("failed"))
 
     cooldowns.replied(A)
 
     assert order(cooldowns) == "abc"
-    assert cooldowns.rank((A,))[0].wait_s == 0
+
+
+def test_a_reply_that_was_under_way_does_not_lift_a_retry_after() -> None:
+    cooldowns = Cooldowns(Clock())
+    cooldowns.failed(A, RateLimitedError("failed", retry_after_s=5))
+
+    cooldowns.replied(A)
+
+    assert cooldowns.rank((A,))[0].wait_s == 5
 
 
 def test_the_same_model_at_another_endpoint_is_another_deployment() -> None:

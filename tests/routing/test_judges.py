@@ -108,7 +108,7 @@ class Sure:
 
 
 @pytest.mark.parametrize(
-    ("stated", "expected"), [(0.9, 0.9), (1, 1.0), (7.0, 1.0), (-1.0, 0.0), (0, 0.0)]
+    ("stated", "expected"), [(0.9, 0.9), (1, 1.0), (7.0, 0.0), (-1.0, 0.0), (0, 0.0)]
 )
 def test_confidence_takes_what_the_model_states_within_0_to_1(
     stated: float, expected: float

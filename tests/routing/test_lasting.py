@@ -35,8 +35,8 @@ def test_a_coroutine_keeps_its_callers_context() -> None:
     assert in_a_thread()[1] == "caller"
 
 
-async def test_the_main_threads_loop_is_good_enough_itself() -> None:
-    assert (await on_lasting_loop(where()))[0] is asyncio.get_running_loop()
+async def test_the_main_threads_loop_borrows_it_too() -> None:
+    assert (await on_lasting_loop(where()))[0] is in_a_thread()[0]
 
 
 def test_cancelling_the_step_reaches_the_call() -> None:

@@ -216,7 +216,6 @@ def test_litellm_is_prepared_once() -> None:
 
     assert [each["provider"] for each in litellm().custom_provider_map] == before
     assert before.count("local") == before.count("replay") == 1
-    assert litellm().drop_params is True
 
 
 def test_importing_tierflow_does_not_import_litellm() -> None:

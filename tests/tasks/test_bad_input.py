@@ -108,7 +108,7 @@ def test_an_example_that_does_not_fit_the_result_type_stops_the_step(
     def classify() -> Prompt:
         return Prompt(ask="?", examples=[("Money!", "maybe")])
 
-    with pytest.raises(ValueError, match="'yes' or 'no'"):
+    with pytest.raises(PromptError, match="'yes', 'no'"):
         way.step(classify, returns=Literal["yes", "no"])()
     assert not provider.calls
 

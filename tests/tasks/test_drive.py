@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.caching.answers import key_of, stored
-from tierflow.caching import Find, Keep, Once
+from tierflow.caching import Find, Keep, Once, Shared
 from tierflow.routing import Pause
 from tierflow.settings import settings
 from tierflow.tasks import close_hands, hands
@@ -83,7 +83,7 @@ def test_plans_within_plans_give_their_results(run: Run) -> None:
         within = yield Within("inner", {}, inner(), lambda result: {"result": result})
         return once, within
 
-    assert run(plan()) == ("other", "other")
+    assert run(plan()) == (Shared("other", led=True), "other")
 
 
 @both_drivers

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.tasks.conftest import Rows
 from tests.tasks.ways import plain, run_async
 from tierflow import Chunk, llm_task
 from tierflow.caching import Flights, Key
+from tierflow.caching.flight import Flight
 from tierflow.errors import AllDeploymentsFailedError
 from tierflow.request import Request
 from tierflow.routing import Ask, LiteLLMClient, resolve
@@ -33,7 +34,7 @@ class CountedFlights(Flights):
         super().__init__()
         self._followers = threading.Semaphore(0)
 
-    def board(self, key: Key) -> Future[None] | None:
+    def board(self, key: Key) -> Flight | None:
         """Board, and count those who do not lead."""
         flight = super().board(key)
         if flight is not None:

@@ -13,6 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tierflow import Answer, llm_task
+from tierflow.routing.lasting import on_lasting_loop
 from tierflow.routing.vendor import litellm
 
 T = TypeVar("T")
@@ -71,13 +72,13 @@ def run_async(function: Callable[[], Awaitable[T]]) -> T:
         try:
             return await function()
         finally:
-            await close_async_clients()
+            await on_lasting_loop(close_async_clients())
 
     return asyncio.run(run())
 
 
 async def close_async_clients() -> None:
-    """Close the clients that litellm keeps for an event loop; theirs ends with the test."""
+    """Close the clients that litellm keeps for reuse: it closes none itself."""
     clients: Any = litellm().in_memory_llm_clients_cache
     for key, client in tuple(clients.cache_dict.items()):
         if isinstance(client, AsyncOpenAI):

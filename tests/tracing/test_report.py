@@ -66,7 +66,7 @@ def test_the_headline_says_cost_hits_and_the_strongest_tiers_price() -> None:
 
     assert headline(summarise(rows)[-1]) == (
         "3 calls, 1 from the cache, cost $0.0100 and 1 calls without a known price; "
-        "the same answers on the strongest tier: $0.3000."
+        "the same tokens at the strongest tier's price: $0.3000."
     )
 
 

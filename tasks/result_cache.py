@@ -1,0 +1,50 @@
+"""Result cache: what of a step belongs in the key when Prefect's own result caching is on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.context import FlowRunContext, TaskRunContext
+
+from ..request import canonical_json
+from .spec import StepSpec
+
+
+@dataclass
+class StepPolicy(CachePolicy):
+    """Keys what the prompt function and its inputs do not show: tier, cascade, sampling, arm.
+
+    It is added to whatever policy a step is given, so that one step's results are never taken
+    for those of a copy of it with other options, nor its values for its Answers.
+    """
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],  # noqa: ARG002  # the signature of a policy
+        flow_parameters: dict[str, Any],  # noqa: ARG002
+        **_kwargs: Any,
+    ) -> str | None:
+        """Return all of the spec that decides a result, as canonical JSON."""
+        task: Any = task_ctx.task
+        spec: StepSpec[Any] = task.spec
+        flow = FlowRunContext.get()
+        unit = str(flow.flow_run.id) if flow and flow.flow_run else None
+        return canonical_json(
+            {
+                "shape": type(task).__name__,
+                "tier": spec.tier,
+                "schema": spec.returns.schema,
+                "cascade": [spec.cascade.stronger, spec.cascade.identity] if spec.cascade else None,
+                "sampling": spec.sampling.given(),
+                "arm": spec.rollout.arm_of(unit) if spec.rollout and unit else None,
+            }
+        )
+
+
+def with_step_keyed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return task options whose cache policy, if there is one, also keys the step."""
+    policy = options.get("cache_policy")
+    if not isinstance(policy, CachePolicy) or policy == NO_CACHE:
+        return options
+    return {**options, "cache_policy": policy + StepPolicy()}

@@ -1,5 +1,6 @@
 """Fixtures: a fake provider on a real socket, an empty project folder, a real Prefect server."""
 
+import asyncio
 import json
 import os
 import sys
@@ -9,10 +10,11 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.fakes import FakeProvider
+from tierflow.routing.lasting import on_lasting_loop
 from tierflow.tasks import close_hands
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -102,4 +104,11 @@ def _close_vendor_clients() -> None:
     for client in kept.cache_dict.values():
         if isinstance(client, OpenAI):
             client.close()
+    asyncio.run(on_lasting_loop(_close_async_clients(kept)))
     kept.flush_cache()
+
+
+async def _close_async_clients(kept: Any) -> None:
+    for client in kept.cache_dict.values():
+        if isinstance(client, AsyncOpenAI):
+            await client.close()

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Say
 from tests.tasks.conftest import Rows
-from tests.tasks.ways import Way, both_ways, plain
+from tests.tasks.ways import Way, both_ways, plain, run_async
 from tierflow import Cascade, llm_task, schema
 
 
@@ -79,7 +79,7 @@ def test_a_step_that_is_cancelled_is_accounted_for(
         with pytest.raises(asyncio.CancelledError):
             await asking
 
-    asyncio.run(cancelled())
+    run_async(cancelled)
     (row,) = rows()
     told = [row[name] for name in ("outcome", "asks", "escalations", "tier")]
     assert told == ["CancelledError", 1, 1, "frontier"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,11 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 # A slow machine must not fail a test: timings belong in benchmarks.
 settings.register_profile("tierflow", deadline=None)
 settings.load_profile("tierflow")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that starts the tests in the background ignores Ctrl-C, and so would every process
+    # that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 10.0}
 """Of every deployment in a test's catalogue, so that costs can be worked out by hand."""

@@ -68,9 +68,12 @@ def test_after_ctrl_c_only_what_is_missing_is_asked(
 
     provider.script("fast", reply)
     with start(project) as process:
-        provider.wait_for_calls(3, timeout_s=PATIENCE_S)
-        process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=PATIENCE_S)
+        try:
+            provider.wait_for_calls(3, timeout_s=PATIENCE_S)
+            process.send_signal(signal.SIGINT)
+            said, complaint = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
     assert process.returncode == -signal.SIGINT
     assert said == "A miss\nB miss\n"
     assert complaint.rstrip().endswith("KeyboardInterrupt")

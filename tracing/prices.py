@@ -6,7 +6,7 @@ Importing litellm costs seconds, and a run answered from the cache must be able 
 import importlib.util
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,14 +60,8 @@ def prices_of(deployment: Deployment) -> Prices | None:
 
 def first_priced(tier: Tier) -> tuple[Deployment, Prices] | None:
     """Return the first deployment of a tier whose price is known, with its prices."""
-    return _first((deployment, prices_of(deployment)) for deployment in tier.deployments)
-
-
-def _first(
-    pairs: Iterable[tuple[Deployment, Prices | None]],
-) -> tuple[Deployment, Prices] | None:
-    for deployment, prices in pairs:
-        if prices is not None:
+    for deployment in tier.deployments:
+        if (prices := prices_of(deployment)) is not None:
             return deployment, prices
     return None
 

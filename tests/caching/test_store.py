@@ -41,18 +41,6 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskStore
     store.close()
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    # A lone surrogate is no text that JSON can carry.
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
-    max_leaves=8,
-)
-
-
 @given(text=st.text(), cost_usd=st.none() | st.floats(0, 100))
 def test_what_is_put_comes_back_as_it_was(
     shared_store: DiskStore, text: str, cost_usd: float | None

@@ -11,10 +11,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -49,6 +57,11 @@ class Deployment(BaseModel):
     output_usd_per_mtok: float | None = Field(default=None, ge=0)
     cache_read_usd_per_mtok: float | None = Field(default=None, ge=0)
     cache_write_usd_per_mtok: float | None = Field(default=None, ge=0)
+    prompt_cache: Literal["auto", "none", "automatic", "anthropic", "openai"] = Field(
+        default="auto",
+        description="which prompt-cache marks the endpoint knows; auto: by provider, none with a "
+        "custom OpenAI-like endpoint",
+    )
     params: Mapping[str, Any] = Field(
         default_factory=dict, description="further options of the chat request, passed as they are"
     )
@@ -128,14 +141,22 @@ class Catalogue(BaseModel):
             ) from None
 
 
+CacheMode: TypeAlias = Literal["on", "refresh", "read-only", "off"]
+"""How a run uses the caches: fully; asking anew and keeping that; keeping nothing new; not."""
+
+
 class CacheSettings(BaseModel):
-    """The exact cache."""
+    """The caches."""
 
     model_config = _STRICT
 
-    enabled: bool = True
+    mode: CacheMode = "on"
     ttl_s: float = Field(default=7 * 24 * 3600.0, gt=0, description="how long an answer is kept")
-    size_limit_mb: int = Field(default=1024, gt=0, description="the oldest go when it is passed")
+    size_limit_mb: int = Field(default=1024, gt=0, description="what was not used for long goes")
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Fernet keys, the newest first, with commas between: what is kept is encrypted",
+    )
 
 
 class Settings(BaseSettings):
@@ -148,6 +169,12 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".tierflow"), description="folder of the embedded stores")
     tiers: Catalogue
     cache: CacheSettings = CacheSettings()
+    store_url: SecretStr | None = Field(
+        default=None, description="postgresql+psycopg://…: one store that all workers share"
+    )
+    encoder: str = Field(
+        default="minilm", description="minilm, or a sentence-transformers model: name or folder"
+    )
     replay_dir: Path | None = Field(
         default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
     )

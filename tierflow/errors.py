@@ -17,7 +17,7 @@ TierflowError
 ├── UnparseableReplyError        no tier's reply fits the step's result type
 ├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
-└── StoreError                   a file of the cache or the ledger cannot be used
+└── StoreError                   the cache or the ledger cannot be used
 """
 
 from collections.abc import Sequence
@@ -125,4 +125,4 @@ class RecordingNotFoundError(TierflowError):
 
 
 class StoreError(TierflowError):
-    """A file of the cache or the ledger cannot be used; the message names it."""
+    """A file or server of the cache or the ledger cannot be used; the message names it."""

@@ -2,7 +2,7 @@
 
 from .ledger import Ledger, Row, Where
 from .opening import open_ledger, rows_of
-from .prices import Prices, first_priced, prices_of
+from .prices import CacheFacts, Prices, cache_facts, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
 from .spans import (
     AttemptSpan,
@@ -18,6 +18,7 @@ from .usage import usage_of
 
 __all__ = [
     "AttemptSpan",
+    "CacheFacts",
     "Ledger",
     "Prices",
     "Row",
@@ -26,6 +27,7 @@ __all__ = [
     "Within",
     "as_table",
     "attempt",
+    "cache_facts",
     "describe_answer",
     "first_priced",
     "headline",

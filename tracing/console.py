@@ -23,8 +23,11 @@ def print_summaries(summaries: Sequence[StepSummary], *, title: str) -> None:
     table.add_column("step", no_wrap=True)
     for heading in ("calls", "hits", "esc.", "failed", "tok. in", "out", "cost"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("strongest", "p50 ms", "p95"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    # Most runs have no prefix that is long enough: then these would only make the table wide.
+    is_cached = any(each.cached_read or each.cached_write for each in summaries)
+    cached = ("cached read", "write", "saving") if is_cached else ()
+    for heading in (*cached, "strongest", "p50 ms", "p95"):
+        table.add_column(heading, justify="right", no_wrap=not cached)
     for each in summaries:
         if each.step == TOTAL:
             table.add_section()
@@ -37,6 +40,7 @@ def print_summaries(summaries: Sequence[StepSummary], *, title: str) -> None:
             _thousands(each.input_tokens),
             _thousands(each.output_tokens),
             usd(each.cost_usd) + (f" +{each.unpriced}?" if each.unpriced else ""),
+            *(_cached(each) if cached else ()),
             "?" if each.strongest_usd is None else usd(each.strongest_usd),
             f"{each.p50_ms:.0f}",
             f"{each.p95_ms:.0f}",
@@ -69,6 +73,10 @@ def _await_server(flow_run_id: str) -> None:
             time.sleep(_POLL_S)
             left = unrecorded(flow_run_id)
             progress.update(task, completed=most - left)
+
+
+def _cached(each: StepSummary) -> tuple[str, str, str]:
+    return _thousands(each.cached_read), _thousands(each.cached_write), usd(each.saving_usd)
 
 
 def _thousands(count: int) -> str:

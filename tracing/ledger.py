@@ -20,7 +20,7 @@ class Row:
     """One step's end, good or bad. `at`: when it began, ISO time in UTC.
 
     `outcome`: "ok", or the error's name. `asks`: replies that were paid for. `cost_usd`: None if
-    any of them has no price. `strongest_usd`: see Answer.
+    any of them has no price. `strongest_usd`, `saved_by_prefix_usd`: see Answer.
     """
 
     at: str
@@ -43,6 +43,7 @@ class Row:
     cache_write_tokens: int
     cost_usd: float | None
     saved_usd: float | None
+    saved_by_prefix_usd: float | None
     strongest_usd: float | None
     latency_ms: float
     ttft_ms: float | None

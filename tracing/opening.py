@@ -7,10 +7,13 @@ from .ledger import Ledger, Row
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """Return the ledger that the settings name; its file is opened on first use."""
+    """Return the ledger that the settings name; its database is opened on first use.
+
+    Raises ConfigError for a wrong `store_url`, ImportError for one without psycopg.
+    """
     from .sql_ledger import SqlLedger  # noqa: PLC0415  # SQLAlchemy takes 0.1 s to import
 
-    return SqlLedger(settings.home / "ledger.db")
+    return SqlLedger(settings.store_url or settings.home / "ledger.db")
 
 
 def rows_of(flow_run_id: str) -> Sequence[Row]:

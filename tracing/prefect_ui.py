@@ -64,13 +64,13 @@ def _tags(answer: Answer[Any]) -> list[str]:
 
 
 def _state_name(answer: Answer[Any]) -> str:
-    if answer.cache == "exact":
-        return "Cached (exact)"
+    if answer.cache in {"exact", "semantic"}:
+        return f"Cached ({answer.cache})"
     return f"Escalated to {answer.tier}" if answer.escalations else f"Answered by {answer.tier}"
 
 
 def _price(answer: Answer[Any]) -> str:
-    if answer.cache == "exact":
+    if answer.cache in {"exact", "semantic"}:
         return "cached"
     return "unpriced" if answer.cost_usd is None else usd(answer.cost_usd)
 

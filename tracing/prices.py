@@ -22,7 +22,10 @@ _STEP = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """USD per token. A request longer than `above_tokens` is priced by the next `Prices`."""
+    """USD per token. A request longer than `above_tokens` is priced by the next `Prices`.
+
+    `cache_write_1h`: of a prefix that is kept for an hour; None where that is not offered.
+    """
 
     input: float
     output: float
@@ -30,16 +33,42 @@ class Prices:
     cache_write: float
     above_tokens: int | None = None
     above: "Prices | None" = None
+    cache_write_1h: float | None = None
+
+    def at(self, input_tokens: int) -> "Prices":
+        """Return the prices of a request of that length."""
+        if self.above and self.above_tokens is not None and input_tokens > self.above_tokens:
+            return self.above.at(input_tokens)
+        return self
+
+    def saved_by_prefix_usd(self, usage: Usage) -> float:
+        """Return what cache reads took off the price of these tokens, less what writes added."""
+        prices = self.at(usage.input_tokens)
+        read, written = usage.cache_read_tokens, usage.cache_write_tokens
+        long = usage.cache_write_1h_tokens
+        return (
+            read * (prices.input - prices.cache_read)
+            + (written - long) * (prices.input - prices.cache_write)
+            + long * (prices.input - prices.hourly_write)
+        )
+
+    @property
+    def hourly_write(self) -> float:
+        """The price of a write that is kept for an hour, that of any write where none is listed."""
+        return self.cache_write if self.cache_write_1h is None else self.cache_write_1h
 
     def cost_usd(self, usage: Usage) -> float:
         """Return what these tokens cost."""
-        if self.above and self.above_tokens is not None and usage.input_tokens > self.above_tokens:
-            return self.above.cost_usd(usage)
+        prices = self.at(usage.input_tokens)
+        if prices is not self:
+            return prices.cost_usd(usage)
+        long = usage.cache_write_1h_tokens
         fresh = max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
         return (
             fresh * self.input
             + usage.cache_read_tokens * self.cache_read
-            + usage.cache_write_tokens * self.cache_write
+            + (usage.cache_write_tokens - long) * self.cache_write
+            + long * self.hourly_write
             + usage.output_tokens * self.output
         )
 
@@ -92,6 +121,7 @@ def _read(
         return default if value is None else float(value)
 
     fresh = price("input_cost_per_token", 0.0)
+    hourly = "cache_creation_input_token_cost_above_1hr"
     return Prices(
         input=fresh,
         output=price("output_cost_per_token", 0.0),
@@ -99,7 +129,29 @@ def _read(
         cache_write=price("cache_creation_input_token_cost", fresh),
         above_tokens=above_tokens,
         above=above,
+        cache_write_1h=price(hourly, 0.0) if entry.get(hourly) else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFacts:
+    """What litellm's price map says of a model's prompt cache; None where it says nothing.
+
+    `takes_breakpoints`: it knows OpenAI's `prompt_cache_breakpoint`.
+    """
+
+    min_tokens: int | None = None
+    takes_breakpoints: bool = False
+
+
+def cache_facts(model: str) -> CacheFacts:
+    """Return what is known of a model's prompt cache. `model`: litellm's name."""
+    entry = _entry(model)
+    if not entry:
+        return CacheFacts()
+    least = entry.get("prompt_cache_min_tokens")
+    takes = entry.get("supports_prompt_cache_breakpoint") is True
+    return CacheFacts(None if least is None else int(least), takes)
 
 
 def _entry(model: str) -> Mapping[str, Any] | None:

@@ -14,14 +14,18 @@ TOTAL = "total"
 class StepSummary:
     """One step's rows in numbers. Amounts in USD, times in ms; percentiles by nearest rank.
 
-    `calls`: how often the step ran. `cost_usd`: of the priced calls; `unpriced`: the others.
+    `calls`: how often the step ran. `similar_hits`: answers that were given to a question that
+    means the same. `cost_usd`: of the priced calls; `unpriced`: the others.
     `strongest_usd`: the answers' tokens at the price of the strongest tier, None if unpriced.
+    `cached_read`, `cached_write`: input tokens that providers read from their prompt caches and
+    wrote there; `saving_usd`: what that took off the price, below 0 where writes were in vain.
     """
 
     step: str
     tiers: str
     calls: int
     exact_hits: int
+    similar_hits: int
     escalations: int
     cost_usd: float
     strongest_usd: float | None
@@ -29,7 +33,9 @@ class StepSummary:
     p95_ms: float
     ttft_p50_ms: float | None
     input_tokens: int
-    cached_tokens: int
+    cached_read: int
+    cached_write: int
+    saving_usd: float
     output_tokens: int
     failed_attempts: int
     failed_steps: int
@@ -55,9 +61,12 @@ def as_table(summaries: Iterable[StepSummary]) -> list[dict[str, Any]]:
 
 def headline(total: StepSummary) -> str:
     """Say in one line what a run cost, and what it would have cost on the strongest tier."""
-    said = f"{total.calls} calls, {total.exact_hits} from the cache, cost {usd(total.cost_usd)}"
+    hits = total.exact_hits + total.similar_hits
+    said = f"{total.calls} calls, {hits} from the cache, cost {usd(total.cost_usd)}"
     if total.unpriced:
         said += f" and {total.unpriced} calls without a known price"
+    if total.cached_read or total.cached_write:
+        said += f"; prompt caches of the providers took off {usd(total.saving_usd)}"
     if total.strongest_usd is not None:
         said += f"; the same tokens at the strongest tier's price: {usd(total.strongest_usd)}"
     return said + "."
@@ -65,6 +74,8 @@ def headline(total: StepSummary) -> str:
 
 def usd(amount: float) -> str:
     """Return an amount in dollars with at least two digits that say something."""
+    if amount < 0:
+        return f"-{usd(-amount)}"
     if amount == 0 or amount >= 1:
         return f"${amount:.2f}"
     return f"${amount:.{max(4, 1 - math.floor(math.log10(amount)))}f}"
@@ -84,11 +95,14 @@ def _sum(step: str, rows: Sequence[Row]) -> StepSummary:
         tiers=", ".join(dict.fromkeys(row.tier for row in rows)),
         calls=len(rows),
         exact_hits=sum(row.cache == "exact" for row in rows),
+        similar_hits=sum(row.cache == "semantic" for row in rows),
         escalations=sum(row.escalations for row in rows),
         failed_attempts=sum(row.failed_attempts for row in rows),
         failed_steps=sum(row.outcome != "ok" for row in rows),
         input_tokens=sum(row.input_tokens for row in rows),
-        cached_tokens=sum(row.cache_read_tokens for row in rows),
+        cached_read=sum(row.cache_read_tokens for row in rows),
+        cached_write=sum(row.cache_write_tokens for row in rows),
+        saving_usd=math.fsum(row.saved_by_prefix_usd or 0.0 for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
         cost_usd=math.fsum(row.cost_usd or 0.0 for row in rows),
         unpriced=sum(row.cost_usd is None for row in rows),

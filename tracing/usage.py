@@ -31,6 +31,9 @@ def usage_of(reported: Any, *, sent: int, received: int) -> Usage:
             or _count(reported, "cache_creation_input_tokens")
         ),
         reasoning_tokens=_count(out, "reasoning_tokens"),
+        cache_write_1h_tokens=_count(
+            getattr(into, "cache_creation_token_details", None), "ephemeral_1h_input_tokens"
+        ),
     )
 
 

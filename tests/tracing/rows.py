@@ -28,6 +28,7 @@ def a_row(**fields: Any) -> Row:
         "cache_write_tokens": 0,
         "cost_usd": 0.01,
         "saved_usd": None,
+        "saved_by_prefix_usd": 0.0,
         "strongest_usd": 0.1,
         "latency_ms": 100.0,
         "ttft_ms": None,

@@ -10,10 +10,13 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tierflow.errors import StoreError
 from tierflow.settings import settings as settings_in_force
@@ -28,8 +31,23 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "ledger.db"
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, path: Path) -> Path | SecretStr:
+    """Where a ledger may be: in a file, or on a server."""
+    if request.param == "postgres":
+        return SecretStr(request.getfixturevalue("postgres_url"))
+    return path
+
+
 @pytest.fixture
-def ledger(path: Path) -> Iterator[SqlLedger]:
+def ledger(place: Path | SecretStr) -> Iterator[SqlLedger]:
+    opened = SqlLedger(place)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def file_ledger(path: Path) -> Iterator[SqlLedger]:
     opened = SqlLedger(path)
     yield opened
     opened.close()
@@ -94,28 +112,30 @@ def test_nothing_is_opened_before_it_is_used(project: Path) -> None:
     ledger.close()
 
 
-def test_a_new_home_is_for_its_owner_only(ledger: SqlLedger, path: Path) -> None:
-    ledger.add(a_row())
+def test_a_new_home_is_for_its_owner_only(file_ledger: SqlLedger, path: Path) -> None:
+    file_ledger.add(a_row())
 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_row_is_durable_when_add_returns(ledger: SqlLedger, path: Path) -> None:
-    ledger.add(a_row())
+def test_a_row_is_durable_when_add_returns(file_ledger: SqlLedger, path: Path) -> None:
+    file_ledger.add(a_row())
 
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT step FROM answers_v1").fetchall() == [("triage",)]
+        assert other.execute("SELECT step FROM answers_v2").fetchall() == [("triage",)]
 
 
-def test_every_field_of_a_row_has_a_column(ledger: SqlLedger, path: Path) -> None:
+def test_every_field_of_a_row_has_a_column(ledger: SqlLedger) -> None:
     ledger.add(a_row())
 
-    with closing(sqlite3.connect(path)) as other:
-        columns = other.execute("PRAGMA table_info(answers_v1)").fetchall()
-    named = {name: bool(required) for _, name, _, required, *_ in columns}
-    assert named.keys() == {"id", *(field.name for field in fields(Row))}
-    assert named["step"]
-    assert not named["cost_usd"]
+    inside: Any = ledger
+    with inside._database.connection() as connection:
+        table: sa.Table = inside._table
+        columns = sa.inspect(connection).get_columns(table.name, table.schema)
+    optional = {column["name"]: column["nullable"] for column in columns}
+    assert optional.keys() == {"id", *(field.name for field in fields(Row))}
+    assert not optional["step"]
+    assert optional["cost_usd"]
 
 
 def test_threads_that_open_a_new_ledger_together_lose_no_row(ledger: SqlLedger) -> None:
@@ -132,9 +152,9 @@ def test_threads_that_open_a_new_ledger_together_lose_no_row(ledger: SqlLedger) 
     assert sorted(row.step for row in ledger.of_flow_run("run")) == sorted("01234567" * 5)
 
 
-def add_rows(path: Path, together: threading.Barrier, step: str) -> None:
+def add_rows(place: Path | SecretStr, together: threading.Barrier, step: str) -> None:
     """Write five rows as a worker of its own would."""
-    ledger = SqlLedger(path)
+    ledger = SqlLedger(place)
     together.wait()
     for _ in range(5):
         ledger.add(a_row(step=step))
@@ -142,48 +162,50 @@ def add_rows(path: Path, together: threading.Barrier, step: str) -> None:
 
 
 def test_processes_that_open_a_new_ledger_together_lose_no_row(
-    ledger: SqlLedger, path: Path
+    ledger: SqlLedger, place: Path | SecretStr
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
     with spawn.Manager() as manager, ProcessPoolExecutor(3, mp_context=spawn) as pool:
         together = manager.Barrier(3)
-        for written in [pool.submit(add_rows, path, together, step) for step in "abc"]:
+        for written in [pool.submit(add_rows, place, together, step) for step in "abc"]:
             written.result()
 
     assert sorted(row.step for row in ledger.of_flow_run("run")) == sorted("abc" * 5)
 
 
-def test_a_damaged_file_is_named_with_what_to_do(ledger: SqlLedger, path: Path) -> None:
+def test_a_damaged_file_is_named_with_what_to_do(file_ledger: SqlLedger, path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is no database" * 100)
 
-    for use in (lambda: ledger.add(a_row()), ledger.last_flow_run):
+    for use in (lambda: file_ledger.add(a_row()), file_ledger.last_flow_run):
         with pytest.raises(StoreError, match=r"ledger\.db cannot be used: file is not a database"):
             use()
 
 
-def test_a_damaged_ledger_works_again_once_it_is_moved_away(ledger: SqlLedger, path: Path) -> None:
+def test_a_damaged_ledger_works_again_once_it_is_moved_away(
+    file_ledger: SqlLedger, path: Path
+) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreError):
-        ledger.add(a_row())
+        file_ledger.add(a_row())
 
     path.rename(path.with_suffix(".old"))
-    ledger.add(a_row())
+    file_ledger.add(a_row())
 
-    assert ledger.of_flow_run("run") == [a_row()]
+    assert file_ledger.of_flow_run("run") == [a_row()]
 
 
-def test_a_home_that_is_a_file_is_named(ledger: SqlLedger, path: Path) -> None:
+def test_a_home_that_is_a_file_is_named(file_ledger: SqlLedger, path: Path) -> None:
     path.parent.write_text("not a folder")
 
     with pytest.raises(StoreError, match="cannot be used"):
-        ledger.add(a_row())
+        file_ledger.add(a_row())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_home_without_rights_is_named(ledger: SqlLedger, path: Path) -> None:
+def test_a_home_without_rights_is_named(file_ledger: SqlLedger, path: Path) -> None:
     path.parent.mkdir(mode=0o500)
 
     with pytest.raises(StoreError, match="cannot be used"):
-        ledger.add(a_row())
+        file_ledger.add(a_row())

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tierflow import Usage
 from tierflow.routing.vendor import litellm
 from tierflow.settings import Deployment, Tier
-from tierflow.tracing import Prices, first_priced, prices_of
+from tierflow.tracing import Prices, cache_facts, first_priced, prices_of
 
 PROVIDERS = ("openai", "anthropic", "gemini", "mistral", "groq", "xai")
 """Not deepseek: litellm prices it by the time of day, and a ledger should say the same at night."""
@@ -164,3 +164,65 @@ def test_a_request_is_priced_as_a_whole_by_the_step_it_reaches(
 
     expected = high if usage.input_tokens > limit else low
     assert math.isclose(both.cost_usd(usage), expected.cost_usd(usage))
+
+
+def test_an_hours_write_is_priced_like_litellm_does() -> None:
+    vendor = litellm()
+    usage = Usage(10_000, 9, 1000, 5000, cache_write_1h_tokens=2000)
+    split = {"ephemeral_5m_input_tokens": 3000, "ephemeral_1h_input_tokens": 2000}
+    reported = vendor.Usage(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        prompt_tokens_details={
+            "cached_tokens": 1000,
+            "cache_creation_tokens": 5000,
+            "cache_creation_token_details": split,
+        },
+        cache_read_input_tokens=1000,
+        cache_creation_input_tokens=5000,
+    )
+    models = [
+        model
+        for model in chat_models("anthropic")
+        if (prices := prices_of(Deployment(model=f"anthropic/{model}")))
+        and prices.cache_write_1h is not None
+    ]
+
+    assert len(models) > 10
+    for model in models:
+        costs = vendor.cost_per_token(
+            model=model, custom_llm_provider="anthropic", usage_object=reported
+        )
+        prices = prices_of(Deployment(model=f"anthropic/{model}"))
+        assert prices
+        assert prices.cost_usd(usage) == pytest.approx(sum(costs))
+
+
+def test_what_the_prompt_cache_saves_is_the_price_without_it_less_the_price_with_it() -> None:
+    prices = Prices(1.0, 5.0, 0.1, 1.25, above_tokens=1000, above=Prices(2.0, 9.0, 0.2, 2.5))
+    for usage in (
+        Usage(900, 7, 500, 300),
+        Usage(900, 7, 0, 900, cache_write_1h_tokens=100),
+        Usage(1001, 7, 1000),
+        Usage(5, 5),
+    ):
+        uncached = Usage(usage.input_tokens, usage.output_tokens)
+        saved = prices.cost_usd(uncached) - prices.cost_usd(usage)
+        assert prices.saved_by_prefix_usd(usage) == pytest.approx(saved)
+
+
+def test_a_write_that_nobody_reads_saves_less_than_nothing() -> None:
+    hourly = Prices(1.0, 5.0, 0.1, 1.25, cache_write_1h=2.0)
+
+    assert hourly.saved_by_prefix_usd(Usage(100, 1, 0, 100)) == pytest.approx(-25)
+    assert hourly.saved_by_prefix_usd(
+        Usage(100, 1, 0, 100, cache_write_1h_tokens=100)
+    ) == pytest.approx(-100)
+
+
+def test_the_price_map_says_what_a_model_keeps_and_how_it_is_told() -> None:
+    assert cache_facts("anthropic/claude-haiku-5-5").min_tokens == 512
+    assert cache_facts("openai/gpt-6-luna").takes_breakpoints
+    assert not cache_facts("openai/gpt-5.4-mini").takes_breakpoints
+    assert cache_facts("nobody/knows").min_tokens is None

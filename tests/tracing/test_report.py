@@ -33,7 +33,7 @@ def test_a_summary_counts_what_happened() -> None:
 
     assert (summary.calls, summary.exact_hits, summary.failed_steps) == (4, 1, 1)
     assert (summary.escalations, summary.failed_attempts) == (1, 2)
-    assert (summary.input_tokens, summary.cached_tokens, summary.output_tokens) == (30, 4, 8)
+    assert (summary.input_tokens, summary.cached_read, summary.output_tokens) == (30, 4, 8)
     assert summary.cost_usd == pytest.approx(0.31)
     assert summary.saved_usd == pytest.approx(0.02)
     assert summary.strongest_usd == pytest.approx(0.3)
@@ -144,3 +144,23 @@ def test_the_total_is_the_sum_of_the_steps(given_rows: list[Row]) -> None:
     assert total.exact_hits == sum(each.exact_hits for each in steps)
     assert total.unpriced == sum(each.unpriced for each in steps)
     assert math.isclose(total.cost_usd, sum(each.cost_usd for each in steps), abs_tol=1e-9)
+
+
+def test_a_summary_says_what_prompt_caches_read_wrote_and_saved() -> None:
+    rows = [
+        a_row(cache_write_tokens=100, saved_by_prefix_usd=-0.25),
+        a_row(cache_read_tokens=100, saved_by_prefix_usd=0.9),
+        a_row(saved_by_prefix_usd=None),
+    ]
+
+    (summary, _) = summarise(rows)
+
+    assert (summary.cached_read, summary.cached_write) == (100, 100)
+    assert summary.saving_usd == pytest.approx(0.65)
+    assert "took off $0.6500" in headline(summary)
+
+
+def test_writes_that_nobody_read_are_a_saving_below_zero() -> None:
+    (summary, _) = summarise([a_row(cache_write_tokens=100, saved_by_prefix_usd=-0.25)])
+
+    assert "took off -$0.2500" in headline(summary)

@@ -39,6 +39,18 @@ DIALECTS: list[tuple[dict[str, Any], Usage]] = [
         Usage(100, 20, cache_read_tokens=40, cache_write_tokens=30),
     ),
     (
+        {
+            "prompt_tokens_details": {
+                "cache_creation_tokens": 30,
+                "cache_creation_token_details": {
+                    "ephemeral_5m_input_tokens": 10,
+                    "ephemeral_1h_input_tokens": 20,
+                },
+            }
+        },
+        Usage(100, 20, cache_write_tokens=30, cache_write_1h_tokens=20),
+    ),
+    (
         {"completion_tokens_details": {"reasoning_tokens": 15}},
         Usage(100, 20, reasoning_tokens=15),
     ),

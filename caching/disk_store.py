@@ -1,216 +1,196 @@
-"""Disk store: one answer per key, as JSON text on disk. Never calls a model, never unpickles."""
+"""Disk store: one answer per key, as checked JSON in SQLite. Never calls a model, never unpickles.
 
-import re
+The rows are those of diskcache's table; disk_rows.py says what stands in them.
+"""
+
 import sqlite3
-import threading
 import time
-import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-import diskcache
-from diskcache.core import MODE_PICKLE
-from pydantic import TypeAdapter
-
-from ..errors import StoreError
-from ..request import Stored
+from .codec import Codec, UnreadableError
+from .disk_database import DiskDatabase
+from .disk_rows import is_meant, read_row, read_tag, tag_of, tells_failure
 from .keys import Key
-from .store import StoreStats
+from .pickle_free import PickleFreeCache
+from .sealing import Seal
+from .store import Entry, Selection, StoreStats
 
-T = TypeVar("T")
-_Disk: Any = diskcache.Disk
+_PAGE = 200
 
-_STORED = TypeAdapter(Stored)
-_OWN_FILE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-class _TextOnlyDisk(_Disk):  # type: ignore[misc]  # diskcache ships no types
-    """Stores text and refuses the rest.
-
-    diskcache pickles whatever is not text, bytes or a number, and unpickles what it finds in the
-    folder, which lets a planted row run code (CVE-2025-69872). Here nothing reaches pickle, and
-    no row can name a file that diskcache did not make.
-    """
-
-    def put(self, key: Any) -> Any:
-        if not isinstance(key, str):
-            raise TypeError(f"A key is text, not {type(key).__name__}")
-        return key, True
-
-    def get(self, key: Any, raw: Any) -> Any:
-        if not raw or not isinstance(key, str):
-            raise ValueError("a key that tierflow did not write")
-        return key
-
-    def store(self, value: Any, read: Any, key: Any = diskcache.UNKNOWN) -> Any:
-        if not isinstance(value, str):
-            raise TypeError(f"A value is text, not {type(value).__name__}")
-        return _Disk.store(self, value, read, key=key)
-
-    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
-        if mode == MODE_PICKLE:
-            raise ValueError("a pickled value, which is never loaded")
-        if filename is not None and not _is_own_file(filename):
-            raise ValueError("a file that diskcache did not make")
-        return _Disk.fetch(self, mode, filename, value, read)
-
-    def remove(self, file_path: Any) -> Any:
-        if _is_own_file(file_path):
-            _Disk.remove(self, file_path)
-
-
-def _opening_alone(folder: Path) -> AbstractContextManager[Any]:
-    from filelock import FileLock  # noqa: PLC0415  # 15 ms to import
-
-    return FileLock(folder / "opening.lock")
-
-
-def _is_own_file(path: object) -> bool:
-    return isinstance(path, str) and _OWN_FILE.fullmatch(path) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Handle:
-    """An open cache, and the inode of its database: a new file has another one."""
-
-    cache: Any
-    file_number: int | None
+# What is damaged may be no text, or text that is no UTF-8, which sqlite3 would quote in an error.
+_GET = (
+    "SELECT rowid, CAST(tag AS BLOB), CAST(value AS BLOB), access_time"
+    " FROM Cache WHERE key = ? AND raw = 1"
+)
+_PUT = (
+    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, tag, mode, value)"
+    " VALUES (?, 1, ?, ?, ?, ?, 1, ?) ON CONFLICT (key, raw) DO UPDATE SET"
+    " store_time = excluded.store_time, expire_time = excluded.expire_time,"
+    " access_time = excluded.access_time, access_count = 0, tag = excluded.tag, size = 0,"
+    " mode = excluded.mode, filename = NULL, value = excluded.value"
+)
+_REMOVE = "DELETE FROM Cache WHERE key = ? AND raw = 1"
+_DROP = "DELETE FROM Cache WHERE rowid = ? AND CAST(value AS BLOB) IS ?"
+_USED = "UPDATE Cache SET access_time = ? WHERE rowid = ? AND key = ?"
+_LABELLED = "SELECT rowid, filename, CAST(tag AS BLOB) FROM Cache"
+_KEPT = "SELECT rowid FROM Cache WHERE expire_time > ? ORDER BY store_time, rowid"
+_ROWS = (
+    "SELECT CAST(key AS BLOB), CAST(tag AS BLOB), CAST(value AS BLOB)"
+    " FROM Cache WHERE rowid IN ({}) AND raw = 1 ORDER BY store_time, rowid"
+)
+_COUNT = "SELECT CAST(tag AS BLOB), COUNT(*) FROM Cache WHERE expire_time > ? GROUP BY tag"
+_HELD = "SELECT 1 FROM Lease WHERE key = ? AND owner <> ? AND until > ?"
+_LAPSE = "DELETE FROM Lease WHERE until <= ?"
+_LEASE = (
+    "INSERT INTO Lease (key, owner, until) VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE owner = excluded.owner"
+)
+_RELEASE = "DELETE FROM Lease WHERE key = ? AND owner = ?"
 
 
 class DiskStore:
-    """An AnswerStore in a folder, on diskcache; opened on first use. Local file systems only."""
+    """An AnswerStore in a folder; opened on first use. Local file systems only.
 
-    def __init__(self, folder: Path, *, size_limit_mb: int) -> None:
-        self._folder = folder
-        self._size_limit = size_limit_mb * 1024 * 1024
-        self._opening = threading.Lock()
-        self._handle: _Handle | None = None
+    `size_limit_mb`: what was not used for longest goes when it is passed. `seal`: encrypts what is
+    kept, though not its labels. `clock`: seconds since 1970.
+    """
 
-    def get(self, key: Key) -> Stored | None:
-        """Return the answer under a key. An entry that is not ours goes, and counts as none."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        size_limit_mb: float,
+        seal: Seal | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = DiskDatabase(folder, int(size_limit_mb * 1024 * 1024))
+        self._codec = Codec(seal)
+        self._clock = clock
 
-        def read(cache: Any) -> Stored | None:
-            try:
-                text = cache.get(key)
-                return None if text is None else _STORED.validate_json(text)
-            except ValueError:
-                cache.delete(key)
-                return None
+    def get(self, key: Key) -> Entry | None:
+        """Return what is under a key. What is damaged goes, and counts as none."""
+        return self._database.look(lambda cache: self._get(cache, key), None)
 
-        return self._use(read)
+    def put(self, key: Key, entry: Entry) -> None:
+        """Keep an entry. It outlives this process as soon as this returns."""
+        kept, tag = self._codec.encode(key, entry), tag_of(entry)
 
-    def put(self, key: Key, answer: Stored, *, step: str, ttl_s: float) -> None:
-        """Keep an answer for `ttl_s` seconds; it is durable when this returns."""
-        text = _STORED.dump_json(answer).decode()
-        self._use(lambda cache: cache.set(key, text, expire=ttl_s, tag=step))
+        def write(cache: PickleFreeCache) -> None:
+            now = self._clock()
+            with cache.writing() as sql:
+                sql(_PUT, (key, entry.stored_at, entry.expires_at, now, tag.decode(), kept))
+                if not sql(_GET, (key,)).fetchone():
+                    raise sqlite3.DatabaseError("its index does not find what was just written")
+                cache.evict(sql, now)
 
-    def clear(self, step: str | None = None) -> int:
-        """Remove the answers of one step, or all. Return how many went."""
-        return self._use(lambda cache: int(cache.clear() if step is None else cache.evict(step)))
+        self._database.use(write)
+
+    def remove(self, key: Key) -> bool:
+        """Remove what is under a key. Tell whether there was anything."""
+        return self._database.look(lambda cache: cache.sql(_REMOVE, (key,)).rowcount > 0, False)
+
+    def invalidate(self, which: Selection) -> int:
+        """Remove what fits a selection, all at once. Return how many went."""
+
+        def sweep(cache: PickleFreeCache) -> int:
+            with cache.writing() as sql:
+                meant = [
+                    (rowid, filename)
+                    for rowid, filename, tag in sql(_LABELLED)
+                    if is_meant(which, tag)
+                ]
+                for rowid, _ in meant:
+                    if not sql("DELETE FROM Cache WHERE rowid = ?", (rowid,)).rowcount:
+                        raise sqlite3.DatabaseError(f"its row {rowid} is not where it belongs")
+            cache.remove_files([filename for _, filename in meant])
+            # SQLite's log may hold what was removed. If others are reading, it goes a little later.
+            cache.try_write("PRAGMA wal_checkpoint(TRUNCATE)", ())
+            return len(meant)
+
+        return self._database.look(sweep, 0)
+
+    def entries(self) -> Iterator[tuple[Key, Entry]]:
+        """Yield all that can be read and has not expired, oldest first."""
+        now = self._clock()
+        found: list[tuple[int]] = []
+        found = self._database.look(lambda cache: cache.sql(_KEPT, (now,)).fetchall(), found)
+        for start in range(0, len(found), _PAGE):
+            # Page by page: a long read would keep SQLite from tidying its log.
+            yield from self._page([rowid for (rowid,) in found[start : start + _PAGE]], now)
+
+    def faults(self) -> Iterator[str]:
+        """Check the database and every row of it. A line names the file, and the key if any."""
+        from .disk_faults import faults  # noqa: PLC0415  # only who verifies needs it
+
+        return faults(self._database, self._codec)
 
     def stats(self) -> StoreStats:
-        """Count what is there."""
+        """Count what can be found by its labels."""
+        path = str(self._database.folder)
 
-        def count(cache: Any) -> StoreStats:
-            query = "SELECT tag, COUNT(*) FROM Cache GROUP BY tag ORDER BY tag"
-            steps = {str(tag): int(number) for tag, number in cache._sql(query).fetchall()}  # noqa: SLF001  # there is no public count by tag
-            return StoreStats(str(self._folder), sum(steps.values()), int(cache.volume()), steps)
+        def count(cache: PickleFreeCache) -> StoreStats:
+            steps: dict[str, int] = {}
+            failures = 0
+            for tag, number in cache.sql(_COUNT, (self._clock(),)).fetchall():
+                if labels := read_tag(tag):
+                    steps[labels.step] = steps.get(labels.step, 0) + number
+                    failures += number if tells_failure(tag) else 0
+            total = sum(steps.values())
+            return StoreStats(path, total, cache.volume(), dict(sorted(steps.items())), failures)
 
-        return self._use(count)
+        return self._database.look(count, StoreStats(path, 0, 0, {}))
+
+    def lease(self, key: Key, owner: str, ttl_s: float) -> bool:
+        """Take or prolong the right to ask for a key, among all processes with this folder."""
+
+        def take(cache: PickleFreeCache) -> bool:
+            now = self._clock()
+            # Whoever waits asks again and again: that must not become a write.
+            if cache.sql(_HELD, (key, owner, now)).fetchone():
+                return False
+            with cache.writing() as sql:
+                sql(_LAPSE, (now,))
+                return sql(_LEASE, (key, owner, now + ttl_s)).rowcount > 0
+
+        return self._database.use(take)
+
+    def release(self, key: Key, owner: str) -> None:
+        """Give a lease back; nothing happens if it is another's by now."""
+        self._database.look(lambda cache: bool(cache.sql(_RELEASE, (key, owner))), False)
 
     def close(self) -> None:
         """Close the files; the next call opens them again."""
-        with self._opening:
-            if self._handle is not None:
-                self._handle.cache.close()
-                self._handle = None
+        self._database.close()
 
-    def _use(self, action: Callable[[Any], T]) -> T:
+    def _get(self, cache: PickleFreeCache, key: Key) -> Entry | None:
+        row = cache.sql(_GET, (key,)).fetchone()
+        if row is None:
+            return None
+        rowid, tag, kept, used_at = row
         try:
-            handle = self._opened()
+            entry = read_row(self._codec, key, tag, kept)
+        except UnreadableError as exc:
+            if exc.damaged:
+                cache.try_write(_DROP, (rowid, kept))
+            return None
+        now = self._clock()
+        if not now < entry.expires_at:  # which may be no number
+            return None
+        # Coarse, so that a read is almost never a write: once an hour, or a tenth of its life.
+        coarse_s = min(3600.0, (entry.expires_at - entry.stored_at) / 10)
+        if not isinstance(used_at, float) or used_at < now - coarse_s:
+            cache.try_write(_USED, (now, rowid, key))
+        return entry
+
+    def _page(self, rowids: Sequence[int], now: float) -> Iterator[tuple[Key, Entry]]:
+        query = _ROWS.format(",".join("?" * len(rowids)))
+        rows = self._database.use(lambda cache: cache.sql(query, rowids).fetchall())
+        for key_bytes, tag, kept in rows:
             try:
-                return action(handle.cache)
-            except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-                if not _is_damage(exc):
-                    raise
-                return action(self._opened_anew(handle, exc).cache)
-        except (sqlite3.Error, UnicodeDecodeError, diskcache.Timeout, OSError) as exc:
-            raise StoreError(
-                f"The cache {self._folder} cannot be used: {exc}. Free space or repair its rights, "
-                f"remove it with rm -r {self._folder}, or set TIERFLOW_CACHE__ENABLED=false."
-            ) from exc
-
-    def _opened(self) -> _Handle:
-        with self._opening:
-            if self._handle is None:
-                # `parents` leaves the folders above open to all; the first of them is ours too.
-                self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._folder.mkdir(mode=0o700, exist_ok=True)
-                self._folder.chmod(0o700)
-                # Two first openings at once would find the database locked.
-                with _opening_alone(self._folder):
-                    self._handle = self._open()
-            return self._handle
-
-    def _open(self) -> _Handle:
-        try:
-            return self._open_database()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-            if not _is_damage(exc):
-                raise
-            self._set_aside(exc)
-        except (TypeError, AttributeError, KeyError) as exc:
-            # diskcache keeps its own settings in the database, and trusts what it finds there.
-            self._set_aside(exc)
-        return self._open_database()
-
-    def _open_database(self) -> _Handle:
-        cache = diskcache.Cache(
-            str(self._folder),
-            disk=_TextOnlyDisk,
-            size_limit=self._size_limit,
-            # The oldest go first: least-recently-used makes every hit a write.
-            eviction_policy="least-recently-stored",
-            tag_index=True,
-        )
-        return _Handle(cache, self._file_number())
-
-    def _opened_anew(self, failed: _Handle, exc: Exception) -> _Handle:
-        with self._opening:
-            # Another thread, or another process, may have set the damaged file aside by now.
-            if self._handle is failed:
-                failed.cache.close()
-                self._handle = None
-                with _opening_alone(self._folder):
-                    if self._file_number() == failed.file_number:
-                        self._set_aside(exc)
-        return self._opened()
-
-    def _file_number(self) -> int | None:
-        database = self._folder / diskcache.core.DBNAME
-        return database.stat().st_ino if database.exists() else None
-
-    def _set_aside(self, exc: Exception) -> None:
-        """Move a damaged database away: work goes on, and nothing is destroyed."""
-        damaged = self._folder / diskcache.core.DBNAME
-        kept = damaged.with_name(f"{damaged.name}.damaged-{time.time_ns()}")
-        damaged.rename(kept)
-        for suffix in ("-wal", "-shm"):
-            damaged.with_name(damaged.name + suffix).unlink(missing_ok=True)
-        warnings.warn(
-            f"The cache {damaged} is damaged ({exc}). It was kept as {kept.name} and a new one "
-            "begun; delete it when you do not need it.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
-def _is_damage(exc: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
-    # SQLite quotes damaged names in its own messages, which then are no UTF-8. Of its codes the
-    # low byte is the primary one; a closed or locked database is not a damaged one.
-    code: int = getattr(exc, "sqlite_errorcode", 0)
-    return isinstance(exc, UnicodeDecodeError) or code & 0xFF in _DAMAGED
+                key = Key(key_bytes.decode())
+                entry = read_row(self._codec, key, tag, kept)
+            except ValueError:
+                continue
+            if entry.expires_at > now:
+                yield key, entry

@@ -4,25 +4,65 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from ..request import Stored
 from .keys import Key
+from .policy import SemanticCache
+from .similar import Finding, Place
+from .store import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Look an answer up. Sends back `Stored | None`."""
+    """Look up what is kept under a key. Sends back `Entry | None`."""
 
     key: Key
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Store an answer for `ttl_s` seconds, tagged with its step. Sends back None."""
+    """Keep an entry. Sends back None."""
 
     key: Key
-    answer: Stored
-    step: str
-    ttl_s: float
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Resemble:
+    """Look for a stored question like this one. Sends back `Finding | None`: None for never."""
+
+    place: Place
+    ask: str
+    terms: SemanticCache
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Take in whether a finding's candidate has the same answer as the new one. Sends back None.
+
+    `weight`: one over the share of such cases that are compared.
+    """
+
+    finding: Finding
+    same: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep the question of a finding; its answer is kept under `key`. Sends back None.
+
+    `value`: hash of the answer's value.
+    """
+
+    finding: Finding
+    key: Key
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove the candidate of a finding, whose answer is gone. Sends back None."""
+
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +82,25 @@ class Shared:
 
     result: Any
     led: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Take the right to ask for a key among all processes. Sends back False if another has it."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give that right back. Sends back None."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Carry out `plan` in the background, unless one for the key is under way. Sends back None."""
+
+    key: Key
+    plan: Generator[Any, Any, Any]

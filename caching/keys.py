@@ -1,9 +1,9 @@
 """Keys: the SHA-256 of a whole request. Two requests share a key only if they are the same."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import NewType
+from typing import Any, NewType
 
 from ..request import Request, canonical_json
 
@@ -15,6 +15,9 @@ VERSION = 1
 DISMISSED: frozenset[str] = frozenset()
 """Fields of Request that cannot change the answer. A test fails for one neither here nor keyed."""
 
+_OF_THE_ASK = frozenset({"messages", "item"})
+_OF_THE_ASKER = frozenset({"tenant"})
+
 
 def request_key(request: Request, route: Sequence[str]) -> Key:
     """Return the key of a request as it would be answered over `route`.
@@ -23,11 +26,46 @@ def request_key(request: Request, route: Sequence[str]) -> Key:
     answers: deployments, endpoints, sampling, thresholds. Raises TypeError for a message that
     JSON cannot hold.
     """
+    return Key(_hash(route, _whole(request)))
+
+
+def partition_key(request: Request, route: Sequence[str]) -> str:
+    """Return the hash of everything but the last message's text: what similar questions share."""
+    whole, (*before, last) = _whole(request, without=_OF_THE_ASK), request.messages
+    around = {name: part for name, part in last.items() if name != "content"}
+    return _hash(route, {**whole, "before": before, "around": around})
+
+
+def scope_key(request: Request, route: Sequence[str]) -> str:
+    """Return the hash of what is the same in every call of a step: where likeness is learned."""
+    whole = _whole(request, without=_OF_THE_ASK | _OF_THE_ASKER)
+    return _hash(route, {**whole, "prefix": _prefix(request)})
+
+
+def prefix_key(request: Request) -> str:
+    """Return the hash of a request's stable prefix, to invalidate by."""
+    return _hash((), {"prefix": _prefix(request)})[:16]
+
+
+def value_key(value: str) -> str:
+    """Return the hash of a value's text. What differs in blanks and capitals alone is the same."""
+    return hashlib.sha256(" ".join(value.split()).casefold().encode()).hexdigest()[:32]
+
+
+def _prefix(request: Request) -> Sequence[Any]:
+    return request.messages[: request.prefix_messages]
+
+
+def _whole(request: Request, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     whole = {
         field.name: getattr(request, field.name)
         for field in fields(request)
-        if field.name not in DISMISSED
+        if field.name not in DISMISSED | without
     }
     whole["sampling"] = request.sampling.given()
+    return whole
+
+
+def _hash(route: Sequence[str], whole: Mapping[str, Any]) -> str:
     text = canonical_json({"version": VERSION, "route": list(route), "request": whole})
-    return Key(hashlib.sha256(text.encode()).hexdigest())
+    return hashlib.sha256(text.encode()).hexdigest()

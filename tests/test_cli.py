@@ -11,10 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.caching.answers import key_of, stored
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Load
-from tierflow.caching.disk_store import DiskStore
 from tierflow.cli import cli, main
 from tierflow.errors import TierflowError
 from tierflow.settings import settings
@@ -135,60 +133,6 @@ def test_a_probe_says_which_engine_cannot_be_read(project: Path) -> None:
     assert "127.0.0.1:9" in json.loads(result.stdout)[0]["load"]
 
 
-# --- cache
-
-
-@pytest.fixture
-def filled(project: Path) -> Path:
-    store = DiskStore(project / ".tierflow" / "cache", size_limit_mb=16)
-    for name, step in (("a", "triage"), ("b", "triage"), ("c", "reply")):
-        store.put(key_of(name), stored(name), step=step, ttl_s=1e6)
-    store.close()
-    return project
-
-
-def entries() -> int:
-    found: int = json.loads(run("cache", "stats", "--json").stdout)["entries"]
-    return found
-
-
-def test_cache_stats_count_answers_by_step(filled: Path) -> None:
-    said = run("cache", "stats").stdout
-    assert f"{filled / '.tierflow' / 'cache'}: 3 answers" in said
-    assert "  reply: 1\n  triage: 2\n" in said
-    found = json.loads(run("cache", "stats", "--json").stdout)
-    assert found["steps"] == {"reply": 1, "triage": 2}
-
-
-@pytest.mark.usefixtures("project")
-def test_an_empty_cache_has_no_answers() -> None:
-    assert entries() == 0
-    assert run("cache", "clear", "--yes").stdout == "Removed 0 answers.\n"
-
-
-@pytest.mark.usefixtures("filled")
-def test_cache_clear_of_a_step_leaves_the_others() -> None:
-    result = run("cache", "clear", "--step", "triage", "--yes", "--json")
-    assert json.loads(result.stdout) == {"removed": 2}
-    assert entries() == 1
-
-
-@pytest.mark.usefixtures("filled")
-def test_cache_clear_asks_first_and_takes_no_for_an_answer() -> None:
-    refused = run("cache", "clear", answer="n\n")
-    assert refused.exit_code == 1
-    assert "Remove all answers from the cache?" in refused.stderr
-    assert entries() == 3
-    assert run("cache", "clear", answer="y\n").stdout == "Removed 3 answers.\n"
-    assert entries() == 0
-
-
-@pytest.mark.usefixtures("filled")
-def test_cache_clear_names_the_step_it_asks_about() -> None:
-    assert "the answers of step 'reply'" in run("cache", "clear", "--step", "reply").stderr
-    assert entries() == 3
-
-
 # --- runs
 
 
@@ -214,6 +158,7 @@ def a_row(flow_run_id: str | None, step: str = "triage", **changed: Any) -> Row:
         "cache_write_tokens": 0,
         "cost_usd": 0.25,
         "saved_usd": None,
+        "saved_by_prefix_usd": 0.0,
         "strongest_usd": 1.0,
         "latency_ms": 120.0,
         "ttft_ms": None,
@@ -261,6 +206,7 @@ def test_runs_last_without_rows_fails_with_the_place_and_the_remedy(
     assert str(project / ".tierflow" / "ledger.db") in result.stderr
     assert "Run one here" in result.stderr
     assert not result.stdout
+    assert not list(project.iterdir())
 
 
 # --- errors, and as a process

@@ -4,14 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from .caching import open_store
+from .cli_cache import cache
+from .cli_plan import cache_plan
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
@@ -107,39 +107,8 @@ def _price_column(usd_per_mtok: float | None) -> str:
     return "?" if usd_per_mtok is None else f"{usd_per_mtok:g}"
 
 
-@cli.group()
-def cache() -> None:
-    """Look into the exact cache, or empty it."""
-
-
-@cache.command("stats")
-@_JSON
-def cache_stats(*, as_json: bool) -> None:
-    """Count the stored answers, per step."""
-    store = open_store(settings())
-    found = store.stats()
-    store.close()
-    if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
-        return
-    click.echo(f"{found.path}: {found.entries} answers, {found.bytes / 1e6:.1f} MB")
-    for step, count in found.steps.items():
-        click.echo(f"  {step}: {count}")
-
-
-@cache.command("clear")
-@click.option("--step", help="Only the answers of this step.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@_JSON
-def cache_clear(*, step: str | None, yes: bool, as_json: bool) -> None:
-    """Remove stored answers; they are asked for, and paid for, again."""
-    if not yes:
-        whose = f"the answers of step {step!r}" if step else "all answers"
-        click.confirm(f"Remove {whose} from the cache?", abort=True, err=True)
-    store = open_store(settings())
-    removed = store.clear(step)
-    store.close()
-    click.echo(json.dumps({"removed": removed}) if as_json else f"Removed {removed} answers.")
+cli.add_command(cache)
+cache.add_command(cache_plan)
 
 
 @cli.group()
@@ -151,11 +120,14 @@ def runs() -> None:
 @_JSON
 def runs_last(*, as_json: bool) -> None:
     """Show what the last flow run cost, and how long it took, per step."""
-    ledger = open_ledger(settings())
-    flow_run_id = ledger.last_flow_run()
+    current = settings()
+    ledger = open_ledger(current)
+    # A look makes no folder.
+    is_new = current.store_url is None and not (current.home / "ledger.db").exists()
+    flow_run_id = None if is_new else ledger.last_flow_run()
     if flow_run_id is None:
         raise click.ClickException(
-            f"No flow run with an LLM step is in {settings().home / 'ledger.db'}. Run one here, or "
+            f"No flow run with an LLM step is in {current.home / 'ledger.db'}. Run one here, or "
             "go to the directory where it ran."
         )
     rows = ledger.of_flow_run(flow_run_id)

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierflow.caching import keys, request_key
+from tierflow.caching import (
+    keys,
+    partition_key,
+    prefix_key,
+    request_key,
+    scope_key,
+    value_key,
+)
 from tierflow.request import Request, Sampling, canonical_json
 from tierflow.routing import (
     Cascade,
@@ -235,3 +242,127 @@ def test_a_threshold_that_the_judge_would_take_itself_makes_no_other_key() -> No
     told = Cascade(to="frontier", judge=confidence(0.8), threshold=0.8)
     untold = Cascade(to="frontier", judge=confidence(0.8))
     assert key_over(a_tier(), rule=told) == key_over(a_tier(), rule=untold)
+
+
+# --- what similar questions must share
+
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(("system", "user", "assistant")), "content": st.text(max_size=4)},
+        optional={"name": st.sampled_from(("Ada", "Eve"))},
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    """Return a request of few possible values, so that two often have much in common."""
+    messages = tuple(draw(MESSAGES))
+    return Request(
+        step=draw(st.sampled_from(("triage", "summarise"))),
+        messages=messages,
+        prefix_messages=draw(st.integers(0, len(messages) - 1)),
+        schema=draw(st.sampled_from((None, {"type": "object"}, {"type": "array"}))),
+        sampling=draw(st.sampled_from((Sampling(), Sampling(seed=1), Sampling(max_tokens=1)))),
+        logprobs=draw(st.booleans()),
+        item=draw(st.sampled_from((None, "one", "two"))),
+        tenant=draw(st.sampled_from(("", "acme", "other"))),
+        arm=draw(st.sampled_from(("", "new/candidate", "new/baseline"))),
+    )
+
+
+ROUTES = st.lists(st.sampled_from(("fast", "frontier")), max_size=2)
+
+
+def without_ask(request: Request) -> dict[str, Any]:
+    """Return all of a request but its ask, as plain values."""
+    *before, last = request.messages
+    return {
+        **{each.name: getattr(request, each.name) for each in fields(request)},
+        "messages": [*before, {**last, "content": ""}],
+        "item": None,
+    }
+
+
+@given(one=requests(), other=requests(), routes=st.tuples(ROUTES, ROUTES))
+def test_two_requests_share_a_partition_only_if_all_but_the_ask_is_equal(
+    one: Request, other: Request, routes: tuple[list[str], list[str]]
+) -> None:
+    same = without_ask(one) == without_ask(other) and routes[0] == routes[1]
+    assert (partition_key(one, routes[0]) == partition_key(other, routes[1])) == same
+
+
+@given(request=requests(), ask=st.text(), item=st.none() | st.text())
+def test_requests_that_differ_in_the_ask_alone_share_a_partition_and_no_key(
+    request: Request, ask: str, item: str | None
+) -> None:
+    *before, last = request.messages
+    other = replace(request, messages=(*before, {**last, "content": ask}), item=item)
+    assert partition_key(request, ROUTE) == partition_key(other, ROUTE)
+    if ask != last["content"]:
+        assert request_key(request, ROUTE) != request_key(other, ROUTE)
+
+
+@given(one=requests(), other=requests())
+def test_one_changed_field_makes_another_partition(one: Request, other: Request) -> None:
+    for name in {each.name for each in fields(Request)} - {"messages", "item"}:
+        value = getattr(other, name)
+        changed = replace(one, **{name: value})
+        same = canonical_json(_plain(value)) == canonical_json(_plain(getattr(one, name)))
+        assert (partition_key(changed, ROUTE) == partition_key(one, ROUTE)) == same
+
+
+def _plain(value: Any) -> Any:
+    return value.given() if isinstance(value, Sampling) else value
+
+
+@given(request=requests(), tenant=st.text(), ask=st.text(), history=MESSAGES)
+def test_a_scope_is_the_same_for_all_tenants_asks_and_histories(
+    request: Request, tenant: str, ask: str, history: list[dict[str, Any]]
+) -> None:
+    prefix, last = request.messages[: request.prefix_messages], request.messages[-1]
+    messages = (*prefix, *history, {**last, "content": ask})
+    other = replace(request, messages=messages, tenant=tenant, item=None)
+    assert scope_key(request, ROUTE) == scope_key(other, ROUTE)
+
+
+@given(one=requests(), other=requests(), routes=st.tuples(ROUTES, ROUTES))
+def test_requests_of_one_partition_are_of_one_scope(
+    one: Request, other: Request, routes: tuple[list[str], list[str]]
+) -> None:
+    if partition_key(one, routes[0]) == partition_key(other, routes[1]):
+        assert scope_key(one, routes[0]) == scope_key(other, routes[1])
+
+
+@pytest.mark.parametrize(
+    "name", sorted({each.name for each in fields(Request)} - {"messages", "item", "tenant"})
+)
+def test_every_other_field_of_a_request_makes_another_scope(name: str) -> None:
+    messages = ({"role": "system", "content": "Sort."}, *REQUEST.messages)
+    request = replace(REQUEST, messages=messages)
+    changed = replace(request, **{name: CHANGED[name]})
+    assert scope_key(changed, ROUTE) != scope_key(request, ROUTE)
+    assert partition_key(changed, ROUTE) != partition_key(request, ROUTE)
+
+
+def test_who_speaks_last_makes_another_partition() -> None:
+    named = [({"role": "user", "name": name, "content": "Where?"},) for name in ("Ada", "Eve")]
+    one, other = (replace(REQUEST, messages=messages) for messages in named)
+    assert partition_key(one, ROUTE) != partition_key(other, ROUTE)
+
+
+def test_a_prefix_has_one_short_hash_whatever_else_is_asked() -> None:
+    system = {"role": "system", "content": "Sort."}
+    one = replace(REQUEST, messages=(system, *REQUEST.messages), prefix_messages=1)
+    other = replace(one, step="else", tenant="acme", messages=(system, {"role": "user"}))
+    assert prefix_key(one) == prefix_key(other) != prefix_key(REQUEST)
+    assert len(prefix_key(one)) == 16
+
+
+@given(st.text(), st.text())
+def test_values_are_the_same_but_for_blanks_and_capitals(one: str, other: str) -> None:
+    same = " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+    assert (value_key(one) == value_key(other)) == same
+    assert value_key(f"  {one}\n") == value_key(one)

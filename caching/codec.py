@@ -1,0 +1,89 @@
+"""Codec: an entry as the bytes that are kept, checked and perhaps sealed. Opens no file.
+
+`{"sum":"<16 hex>","entry":{...}}`, or `{"sum":"<16 hex>","sealed":"<token>"}`. The sum covers the
+key too, so that neither a flipped bit nor a row under another's key is ever served.
+"""
+
+import hashlib
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from ..errors import StoreError
+from .keys import Key
+from .sealing import Seal, WrongSealError
+from .store import Entry
+
+_ENTRY = TypeAdapter(Entry)
+_SUM, _OPEN, _SEALED, _END = b'{"sum":"', b'","entry":', b'","sealed":"', b"}"
+_SUM_AT, _BODY_AT = len(_SUM), len(_SUM) + 16
+
+
+class UnreadableError(ValueError):
+    """What is kept is no entry that may be served. The message quotes nothing of it.
+
+    `damaged`: nobody can read it. Otherwise it is sealed with other keys, or not sealed though
+    it should be, and may be right for another process.
+    """
+
+    def __init__(self, message: str, *, damaged: bool) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
+class Codec:
+    """Writes and reads entries. `seal`: encrypts them; None keeps them readable."""
+
+    def __init__(self, seal: Seal | None = None) -> None:
+        self._seal = seal
+
+    def encode(self, key: Key, entry: Entry) -> bytes:
+        """Return the bytes to keep, ASCII or UTF-8. Raises StoreError for text that has none."""
+        try:
+            body = _ENTRY.dump_json(entry)
+        except PydanticSerializationError:
+            # Models do send lone surrogates. The cause quotes the text.
+            raise StoreError(
+                f"An answer of step {entry.labels.step!r} is not kept, because it is no valid "
+                "Unicode. The step is asked anew next time."
+            ) from None
+        if self._seal is None:
+            body = _OPEN + body
+        else:
+            # With its key inside, it is of no use under another.
+            body = _SEALED + self._seal.seal(f"{key} {body.decode()}").encode() + b'"'
+        return b"".join((_SUM, _sum(key, body), body, _END))
+
+    def decode(self, key: Key, kept: object) -> Entry:
+        """Return the entry that was kept under a key. Raises UnreadableError."""
+        if not isinstance(kept, bytes) or not kept.startswith(_SUM) or not kept.endswith(_END):
+            raise UnreadableError("no entry that tierflow wrote", damaged=True)
+        body = kept[_BODY_AT:-1]
+        if kept[_SUM_AT:_BODY_AT] != _sum(key, body):
+            raise UnreadableError("its checksum does not fit", damaged=True)
+        try:
+            return _ENTRY.validate_json(self._opened(key, body))
+        except ValidationError:
+            # The cause quotes what it found.
+            raise UnreadableError("its JSON is no entry", damaged=True) from None
+
+    def _opened(self, key: Key, body: bytes) -> bytes | str:
+        if self._seal is None:
+            if body.startswith(_OPEN):
+                return body[len(_OPEN) :]
+            raise UnreadableError("sealed, but cache.encryption_keys is not set", damaged=False)
+        if not body.startswith(_SEALED):
+            raise UnreadableError("not sealed, but cache.encryption_keys is set", damaged=False)
+        try:
+            whose, _, text = self._seal.open(body[len(_SEALED) : -1].decode()).partition(" ")
+        except (WrongSealError, UnicodeDecodeError):
+            raise UnreadableError(
+                "sealed with a key that is not in cache.encryption_keys", damaged=False
+            ) from None
+        if whose != key:
+            raise UnreadableError("sealed for another key", damaged=True)
+        return text
+
+
+def _sum(key: Key, body: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + body).hexdigest()[:16].encode()

@@ -22,9 +22,10 @@ _END_S = 10.0
 
 
 @contextmanager
-def provider() -> Generator[str]:
+def provider(*options: str) -> Generator[str]:
     """Run the fake provider. Yields the API base that a client takes."""
-    with _process(["-m", "tests.fakes"], os.environ, stdout=subprocess.PIPE) as server:
+    command = ["-m", "tests.fakes", *options]
+    with _process(command, os.environ, stdout=subprocess.PIPE) as server:
         line = server.stdout.readline() if server.stdout else ""
         if not line:
             raise RuntimeError(f"The fake provider ended with {server.wait()} before it began.")

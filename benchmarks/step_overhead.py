@@ -23,13 +23,13 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from . import servers
+from .running import at_least_one, end, enter
 
 # What a flow's file imports, without and with tierflow. `import prefect` by itself loads little:
 # Prefect's names come on first use.
@@ -82,30 +82,12 @@ def measure(calls: int, rounds: int) -> dict[str, list[Took]]:
         _console.print("Starting the fake provider and a Prefect server ...")
         base_url = stack.enter_context(servers.provider())
         api_url = stack.enter_context(servers.prefect_api(home))
-        _enter(home, api_url)
+        enter(home, api_url)
         took = _imports(rounds, home)
         from .contenders import catalogue  # reads the environment, as Prefect does
 
         (home / "tierflow.toml").write_text(catalogue(base_url))
         return took | asyncio.run(_calls(base_url, calls, rounds))
-
-
-def _enter(home: Path, api_url: str) -> None:
-    """Keep this process from the user's settings, folders and servers, and keep it quiet."""
-    for name in tuple(os.environ):
-        if name.startswith(("PREFECT_", "TIERFLOW_", "LITELLM_", "OPENAI_", "OTEL_")):
-            del os.environ[name]
-    os.environ |= {
-        "DO_NOT_TRACK": "1",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_MODE": "PRODUCTION",
-        "PREFECT_API_URL": api_url,
-        "PREFECT_HOME": str(home),
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_TO_API_ENABLED": "false",
-        "TIERFLOW_CONFIG": str(home / "tierflow.toml"),
-        "TIERFLOW_HOME": str(home / "tierflow"),
-    }
 
 
 def _imports(rounds: int, home: Path) -> dict[str, list[Took]]:
@@ -218,25 +200,14 @@ def show(took: Mapping[str, Sequence[Took]]) -> None:
     Console().print(table)
 
 
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
-
-
-def _end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # a signal handler's form
-    sys.exit(128 + signum)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark. A missed bar is printed; it is no error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_overhead", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there")
-    parser.add_argument("--calls", type=_at_least_one, default=40, help="calls of each in a round")
-    parser.add_argument("--rounds", type=_at_least_one, default=9, help="rounds that count")
+    parser.add_argument("--calls", type=at_least_one, default=40, help="calls of each in a round")
+    parser.add_argument("--rounds", type=at_least_one, default=9, help="rounds that count")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _end)  # so that the servers end with us
+    signal.signal(signal.SIGTERM, end)  # so that the servers end with us
     took = measure(options.calls, options.rounds)
     show(took)
     if options.json:

@@ -1,6 +1,6 @@
 """routing: who answers, and is it good enough? Tiers, failover, cascades, judges, the client."""
 
-from .asking import Parsed, Question
+from .asking import Parsed, Question, ask_tier
 from .cascade import Cascade, Chain, run_chain
 from .client import LiteLLMClient, ModelClient
 from .cooldown import Cooldowns
@@ -27,6 +27,7 @@ __all__ = [
     "Score",
     "Trail",
     "agreement",
+    "ask_tier",
     "confidence",
     "is_usable",
     "key_variables",

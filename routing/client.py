@@ -13,6 +13,7 @@ from ..request import Chunk, Reply, canonical_json
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
 from .effects import Ask
 from .lasting import on_lasting_loop
+from .marks import cache_options, marked
 from .received import Received, Stream, whole
 from .tiers import api_key
 from .vendor import litellm, returned, vendor_errors
@@ -88,11 +89,12 @@ class LiteLLMClient:
         deployment, request, tier = ask.deployment, ask.request, ask.tier.tier
         options: dict[str, Any] = {
             "model": deployment.model,
-            "messages": [dict(message) for message in request.messages],
+            "messages": marked(request.messages, ask.cache),
             "timeout": tier.timeout_s,
             "num_retries": 0,
             "max_retries": 0,
             "drop_params": True,  # some models refuse a temperature; the wish is then dropped
+            **cache_options(ask.cache),
             **tier.sampling.given(),
             **deployment.params,
             **request.sampling.given(),
@@ -145,6 +147,7 @@ class LiteLLMClient:
             itl_ms=got.itl_ms,
             itl_p95_ms=got.itl_p95_ms,
             response_id=got.response_id,
+            saved_by_prefix_usd=None if prices is None else prices.saved_by_prefix_usd(usage),
         )
         span.reply(reply)
         return reply

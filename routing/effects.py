@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..request import Chunk, Request
+from ..request import CachePlan, Chunk, Request
 from ..settings import Deployment
 from .tiers import NamedTier
 
@@ -19,7 +19,7 @@ class Ask:
     """Ask one deployment. Sends back a Reply, or raises an AttemptError into the plan.
 
     `attempt`: 1 for the first call of a step, and so on. `on_chunk`: stream, and hand over each
-    piece; None for a reply in one piece.
+    piece; None for a reply in one piece. `cache`: what the provider is told to keep of the prefix.
     """
 
     deployment: Deployment
@@ -28,6 +28,7 @@ class Ask:
     role: Role
     attempt: int
     on_chunk: OnChunk | None = None
+    cache: CachePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,10 @@ class Stream:
 
 
 def _made_up_end(finish_reason: str | None, source: Any) -> bool:
-    # litellm passes an empty or malformed body on as a stream that says nothing and stops.
-    return getattr(source, "received_finish_reason", finish_reason) is None
+    # litellm passes an empty or malformed body on as a stream that says nothing and stops. A
+    # Gemini stream's own end it keeps under the other name.
+    seen = getattr(source, "intermittent_finish_reason", None)
+    return getattr(source, "received_finish_reason", finish_reason) is None and seen is None
 
 
 def _made_up_usage(source: Any) -> bool:

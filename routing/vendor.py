@@ -43,8 +43,10 @@ def litellm() -> Any:
 
 @lru_cache(maxsize=1)
 def _load() -> Any:
-    # Otherwise the import fetches a price map from the network and reads .env files.
+    # Otherwise the import fetches a price map from the network and reads .env files, and the
+    # first call to Anthropic fetches a list of headers.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     import litellm as module  # noqa: PLC0415  # seconds of CPU
 

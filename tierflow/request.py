@@ -14,8 +14,8 @@ T = TypeVar("T")
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in OpenAI's form: `{"role": "user", "content": "..."}`."""
 
-CacheUse: TypeAlias = Literal["exact", "miss", "off"]
-"""How the exact cache took part: it answered, it had no answer, or it was not asked."""
+CacheUse: TypeAlias = Literal["exact", "semantic", "miss", "off"]
+"""Which cache answered; or none had an answer, or none was asked."""
 
 
 class Rendered(NamedTuple):
@@ -25,6 +25,7 @@ class Rendered(NamedTuple):
     prefix_messages: int
     item: str | None = None
     tenant: str = ""
+    volatile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class Prompt:
     `prefix`: instructions, cached by providers and engines. `examples`: pairs of an ask and its
     result, also part of the prefix. `ask`: the text that varies. `item`: id of the thing asked
     about; `replay/…` finds recordings by it. `tenant`: whose prompt it is; answers of one tenant
-    are never served to another, and costs are counted apart.
+    are never served to another, and costs are counted apart. `volatile`: the right answer changes
+    with time ("what is new?"), so none is ever served from a cache.
     """
 
     ask: str
@@ -42,6 +44,7 @@ class Prompt:
     examples: Sequence[tuple[str, Any]] = ()
     item: str | None = None
     tenant: str = ""
+    volatile: bool = False
 
     def render(self, dump: Callable[[Any], str]) -> Rendered:
         """Return the chat messages; `dump` writes an example's result as the model should."""
@@ -52,7 +55,7 @@ class Prompt:
             stable.append({"role": "user", "content": ask})
             stable.append({"role": "assistant", "content": dump(result)})
         asked: Message = {"role": "user", "content": self.ask}
-        return Rendered((*stable, asked), len(stable), self.item, self.tenant)
+        return Rendered((*stable, asked), len(stable), self.item, self.tenant, self.volatile)
 
 
 PromptLike: TypeAlias = str | Prompt | Sequence[Message]
@@ -135,11 +138,38 @@ class Request:
     arm: str = ""
 
 
+PromptCacheDialect: TypeAlias = Literal["none", "automatic", "anthropic", "openai"]
+"""How an endpoint is told to keep a prefix: not at all; it needs no telling; cache_control marks;
+prompt_cache_breakpoint marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """What a provider is told to keep of one request's prefix. Decided by caching, sent by routing.
+
+    `marks`: how many leading messages each marked prefix holds, rising, at most four. `ttl`: how
+    long it is kept, as the provider writes it; None where there is no choice. `cache_key`:
+    OpenAI's `prompt_cache_key`. `key`: names prefix and deployment, for who writes it first.
+    `ttl_s`: seconds it stays readable after its last use. `warm_up`: parallel calls gain by
+    waiting for the first. `reason`: one line, no prompt text.
+    """
+
+    dialect: PromptCacheDialect = "none"
+    marks: tuple[int, ...] = ()
+    ttl: Literal["5m", "1h", "30m"] | None = None
+    cache_key: str | None = None
+    key: str = ""
+    ttl_s: float = 0.0
+    warm_up: bool = False
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one or more calls, normalised: parts are always included in their whole.
 
     `input_tokens` includes cache reads and writes, `output_tokens` includes reasoning.
+    `cache_write_1h_tokens`: the cache writes that are kept for an hour, which cost more.
     `estimated`: the provider sent no usage, and the numbers are a guess.
     """
 
@@ -149,6 +179,7 @@ class Usage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cache_write_1h_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -158,6 +189,7 @@ class Usage:
             self.cache_write_tokens + other.cache_write_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.estimated or other.estimated,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
         )
 
 
@@ -181,6 +213,8 @@ class Reply:
     `confidence`: geometric mean of the token probabilities, 0-1, where the provider sends
     logprobs. `ttft_ms`, `itl_ms`, `itl_p95_ms`: time to the first chunk, mean and 95th percentile
     of the gaps between chunks; None unless streamed. `cost_usd`: None when no price is known.
+    `saved_by_prefix_usd`: what the provider's prompt cache took off the price; below 0 for a
+    write that was not read again.
     """
 
     text: str
@@ -196,6 +230,7 @@ class Reply:
     itl_ms: float | None = None
     itl_p95_ms: float | None = None
     response_id: str | None = None
+    saved_by_prefix_usd: float | None = None
 
     @property
     def is_cut_off(self) -> bool:
@@ -259,11 +294,26 @@ class Answer(Generic[T]):
     arm: str = ""
     trace_id: str | None = None
     span_id: str | None = None
+    rejection: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+
+    def reject(self) -> None:
+        """Take the answer back: it is not served again, and counts against similar hits.
+
+        Works in any process that shares the store, also later. Raises StoreError.
+        """
+        if self.rejection is not None:
+            self.rejection()
 
     @property
     def escalations(self) -> int:
         """How many cheaper tiers were passed by."""
         return sum(not verdict.accepted for verdict in self.verdicts)
+
+    @property
+    def saved_by_prefix_usd(self) -> float | None:
+        """What the providers' prompt caches took off the price; None if a price is unknown."""
+        saved = [reply.saved_by_prefix_usd for reply in self.replies]
+        return None if None in saved else sum(each for each in saved if each is not None)
 
 
 def canonical_json(value: object) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from .billing import Billing, Charge, Rules, Tally
 from .ledger import Recorded
 from .provider import FakeProvider
 from .steps import BreakStream, Compute, Drop, Fail, Hang, Raw, Say, Script, Step
 from .wire import Load
 
 __all__ = [
+    "Billing",
     "BreakStream",
+    "Charge",
     "Compute",
     "Drop",
     "Fail",
@@ -17,7 +20,9 @@ __all__ = [
     "Load",
     "Raw",
     "Recorded",
+    "Rules",
     "Say",
     "Script",
     "Step",
+    "Tally",
 ]

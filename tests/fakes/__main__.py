@@ -13,8 +13,10 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from .billing import Billing
 from .provider import FakeProvider
 from .steps import Say
+from .terms import TERMS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,12 +24,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--say", default="ok", help="what every model answers")
     parser.add_argument("--delay-s", type=float, default=0.0, help="time before each answer")
+    parser.add_argument("--bill", action="store_true", help="charge by the real models' terms")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     say = Say(options.say, delay_s=options.delay_s)
     # Keeping the calls would grow the process with the length of the benchmark.
-    with FakeProvider(default=say, port=options.port, keep_calls=0) as provider:
+    billing = Billing(TERMS) if options.bill else None
+    with FakeProvider(default=say, port=options.port, keep_calls=0, billing=billing) as provider:
         sys.stdout.write(json.dumps({"base_url": provider.base_url}) + "\n")
         sys.stdout.flush()
         sys.stdin.buffer.read()

@@ -1,10 +1,11 @@
-"""App: plays a ledger's steps as HTTP answers. Owns no thread and no socket."""
+"""App: plays a ledger's steps as HTTP answers, and bills them. Owns no thread and no socket."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -16,15 +17,23 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from . import wire
+from . import dialects, wire
+from .billing import Billing, Charge
+from .dialects import Dialect, Event
 from .ledger import Ledger, Recorded
 from .steps import BreakStream, Drop, Fail, Hang, Raw, Say, Step
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def fake_app(ledger: Ledger) -> Starlette:
+def fake_app(ledger: Ledger, billing: Billing | None = None) -> Starlette:
     """The server's routes. Its requests need ``state.transport``, to break a connection."""
+
+    async def bill(_: Request) -> Response:
+        tallies: wire.Json = {}
+        if billing is not None:
+            tallies = {name: vars(billing.tally(name)) for name in billing.rules}
+        return JSONResponse(tallies)
 
     async def models(_: Request) -> Response:
         return JSONResponse(wire.models(ledger.models()))
@@ -37,17 +46,26 @@ def fake_app(ledger: Ledger) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", _Chat(ledger), methods=["POST"]),
+            Route(
+                "/v1/chat/completions", _Chat(ledger, billing, dialects.OPENAI), methods=["POST"]
+            ),
+            Route("/v1/messages", _Chat(ledger, billing, dialects.ANTHROPIC), methods=["POST"]),
+            Route("/models/{call}", _Chat(ledger, billing, dialects.GEMINI), methods=["POST"]),
+            Route("/bill", bill),
             Route("/v1/models", models),
             Route("/metrics", metrics),
             Route("/health", health),
+            # What other APIs' clients send is recorded too; they get OpenAI's form back.
+            Route("/{other:path}", _Chat(ledger, billing, dialects.OPENAI), methods=["POST"]),
         ]
     )
 
 
 class _Chat:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, billing: Billing | None, dialect: Dialect) -> None:
         self._ledger = ledger
+        self._billing = billing
+        self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -57,9 +75,13 @@ class _Chat:
             return
         body: Any = None
         model: object = None
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
             body = json.loads(content)
-            model = body["model"]
+            if named := request.path_params.get("call"):
+                # Gemini names the model, and whether to stream, in the path.
+                name, _, method = named.partition(":")
+                body |= {"model": name, "stream": method.startswith("stream")}
+            model = body.get("model", request.path_params.get("other"))
         if not isinstance(model, str):
             answer = wire.error("The request body must be a JSON object with a model name.")
             await JSONResponse(answer, 400)(scope, receive, send)
@@ -67,7 +89,11 @@ class _Chat:
         call = Recorded(model, body, dict(request.headers), time.monotonic())
         with self._ledger.serving(call) as number:
             step = self._ledger.next_step(model, body) or _unknown(model)
-            await _Exchange(body, number, scope, receive, send).play(step)
+            # A call that fails is not billed.
+            is_billed = self._billing and isinstance(step, Say)
+            charge = self._billing.charge(model, body) if self._billing and is_billed else None
+            exchange = _Exchange(body, number, scope, receive, send, self._dialect)
+            await exchange.play(step, charge, self._billing)
 
 
 @dataclass(frozen=True)
@@ -79,11 +105,12 @@ class _Exchange:
     scope: Scope
     receive: Receive
     send: Send
+    dialect: Dialect
 
-    async def play(self, step: Step) -> None:
+    async def play(self, step: Step, charge: Charge | None, billing: Billing | None) -> None:
         match step:
             case Say():
-                await self._say(step)
+                await self._say(step, charge, billing)
             case Fail():
                 headers = dict(step.headers)
                 if step.retry_after_s is not None:
@@ -103,30 +130,48 @@ class _Exchange:
             case _:
                 assert_never(step)
 
-    async def _say(self, say: Say) -> None:
+    async def _say(self, say: Say, charge: Charge | None, billing: Billing | None) -> None:
         if not await self._pause(say.delay_s):
             return
+
+        def first_token() -> None:
+            if charge is not None and billing is not None:
+                billing.first_token(charge)
+
         if self.body.get("stream") is not True:
-            await self._respond(JSONResponse(wire.completion(say, self.body, self.number)))
+            first_token()
+            whole = self.dialect.whole(say, self.body, self.number, charge)
+            await self._respond(JSONResponse(whole))
             return
         await self._start("text/event-stream; charset=utf-8")
-        for place, chunk in enumerate(wire.opening_chunks(say, self.body, self.number)):
+        opening = self.dialect.opening(say, self.body, self.number, charge)
+        for place, (name, chunk) in enumerate(opening):
             if place and not await self._pause(say.chunk_delay_s):
                 return
-            await self._send_event(json.dumps(chunk))
-        for chunk in wire.closing_chunks(say, self.body, self.number):
-            await self._send_event(json.dumps(chunk))
-        await self._send_event("[DONE]", last=True)
+            if place == 1:
+                first_token()
+            await self._send_event(name, chunk)
+        closing = self.dialect.closing(say, self.body, self.number, charge)
+        await self._send_last(closing)
+
+    async def _send_last(self, closing: Iterable[Event]) -> None:
+        events = [*closing]
+        if self.dialect.last_event is not None:
+            events.append((None, {}))
+        for place, (name, chunk) in enumerate(events):
+            is_last = place == len(events) - 1
+            data = self.dialect.last_event if is_last else None
+            await self._send_event(name, data or chunk, last=is_last)
 
     async def _break_stream(self, step: BreakStream) -> None:
         say = Say(step.text)
         if self.body.get("stream") is True:
             await self._start("text/event-stream; charset=utf-8")
-            chunks = wire.opening_chunks(say, self.body, self.number)
-            for chunk in islice(chunks, 1 + step.after_chunks):
-                await self._send_event(json.dumps(chunk))
+            chunks: Iterator[Event] = self.dialect.opening(say, self.body, self.number, None)
+            for name, chunk in islice(chunks, 1 + step.after_chunks):
+                await self._send_event(name, chunk)
         else:
-            whole = json.dumps(wire.completion(say, self.body, self.number)).encode()
+            whole = json.dumps(self.dialect.whole(say, self.body, self.number, None)).encode()
             await self._start("application/json", length=len(whole))
             await self._send_body(whole[: len(whole) // 2])
         await self._break()
@@ -140,8 +185,10 @@ class _Exchange:
             headers.append((b"content-length", str(length).encode()))
         await self.send({"type": "http.response.start", "status": 200, "headers": headers})
 
-    async def _send_event(self, data: str, *, last: bool = False) -> None:
-        await self._send_body(f"data: {data}\n\n".encode(), last=last)
+    async def _send_event(
+        self, name: str | None, data: wire.Json | str, *, last: bool = False
+    ) -> None:
+        await self._send_body(dialects.event(name, data).encode(), last=last)
 
     async def _send_body(self, content: bytes, *, last: bool = False) -> None:
         await self.send({"type": "http.response.body", "body": content, "more_body": not last})

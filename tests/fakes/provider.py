@@ -13,6 +13,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import fake_app
+from .billing import Billing
 from .ledger import Ledger, Recorded
 from .steps import Script
 from .wire import Load
@@ -77,7 +78,8 @@ class FakeProvider:
 
     scripts: what each model name answers. default: the script of every other model; without it
     they get OpenAI's 404. port: 0 takes a free one. keep_calls: how many of the newest calls are
-    remembered; None keeps all. Raises OSError where the port is taken.
+    remembered; None keeps all. billing: charges the models it has rules for. Raises OSError where
+    the port is taken.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class FakeProvider:
         default: Script | None = None,
         port: int = 0,
         keep_calls: int | None = None,
+        billing: Billing | None = None,
     ) -> None:
         self._ledger = Ledger(scripts or {}, default, keep_calls)
         self._wanted_port = port
+        self._billing = billing
         self._port = 0
 
     def __enter__(self) -> Self:
@@ -97,7 +101,7 @@ class FakeProvider:
         self._port = listener.getsockname()[1]
         self._server = _Server(
             Config(
-                fake_app(self._ledger),
+                fake_app(self._ledger, self._billing),
                 loop="asyncio",
                 http=_Protocol,
                 ws="none",

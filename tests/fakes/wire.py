@@ -41,7 +41,7 @@ def completion(say: Say, body: Json, number: int) -> Json:
     """The whole answer to a request that did not ask for a stream."""
     choice: Json = {
         "index": 0,
-        "message": {"role": "assistant", "content": _text(say), "refusal": None},
+        "message": {"role": "assistant", "content": text_of(say), "refusal": None},
         "logprobs": None,
         "finish_reason": say.finish_reason,
     }
@@ -70,7 +70,7 @@ def closing_chunks(say: Say, body: Json, number: int) -> Iterator[Json]:
 def usage(say: Say, body: Json) -> Json:
     asked, said = say.input_tokens, say.output_tokens
     prompt = ceil(_characters(body.get("messages")) / 4) if asked is None else asked
-    answer = ceil(len(_text(say)) / 4) if said is None else said
+    answer = ceil(len(text_of(say)) / 4) if said is None else said
     return {
         "prompt_tokens": prompt,
         "completion_tokens": answer,
@@ -118,7 +118,7 @@ def _envelope(say: Say, body: Json, number: int, kind: str) -> Json:
         "id": f"chatcmpl-fake-{number:06d}",
         "object": kind,
         "created": int(time.time()),
-        "model": say.response_model or body["model"],
+        "model": say.response_model or body.get("model", ""),
         "system_fingerprint": FINGERPRINT,
     }
 
@@ -138,12 +138,18 @@ def _chunk(
     return {**chunk, "usage": None} if _wants_usage(body) else chunk
 
 
-def _text(say: Say) -> str:
+def text_of(say: Say) -> str:
+    """The text of an answer; what is no text is dumped as JSON."""
     return say.text if isinstance(say.text, str) else to_json(say.text).decode()
 
 
+def words_of(say: Say) -> list[str]:
+    """The text of an answer in the pieces of a stream."""
+    return [word for word, _ in _tokens(say, {})]
+
+
 def _tokens(say: Say, body: Json) -> list[tuple[str, float]]:
-    text, wanted = _text(say), say.logprobs
+    text, wanted = text_of(say), say.logprobs
     if wanted is None or not _wants_logprobs(say, body):
         return [(word, 0.0) for word in re.findall(r"^\s+|\S+\s*", text)]
     cuts = [place * len(text) // len(wanted) for place in range(len(wanted) + 1)]
@@ -175,5 +181,5 @@ def _characters(content: object) -> int:
         return sum(_characters(item) for item in cast(list[object], content))
     if isinstance(content, dict):
         part = cast(Json, content)
-        return _characters(part.get("content")) + _characters(part.get("text"))
+        return sum(_characters(part.get(name)) for name in ("content", "parts", "text"))
     return 0

@@ -48,6 +48,17 @@ def answer_without(request: Request, trail: Trail, cache: CacheUse) -> Answer[An
     )
 
 
+def with_all_paid(answer: Answer[T], trail: Trail) -> Answer[T]:
+    """Return a new answer with what was paid since it was accepted."""
+    return replace(
+        answer,
+        usage=trail.usage,
+        cost_usd=trail.cost_usd,
+        replies=tuple(trail.replies),
+        failures=tuple(str(error) for error in trail.failures),
+    )
+
+
 def hit_of(value: T, stored: Stored, request: Request, catalogue: Catalogue) -> Answer[T]:
     """Return a stored answer as this step's own: it costs nothing now."""
     return Answer(
@@ -99,6 +110,7 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
         cache_write_tokens=answer.usage.cache_write_tokens,
         cost_usd=answer.cost_usd,
         saved_usd=answer.saved_usd,
+        saved_by_prefix_usd=answer.saved_by_prefix_usd,
         strongest_usd=answer.strongest_usd,
         latency_ms=answer.latency_ms,
         ttft_ms=answer.ttft_ms,

@@ -6,7 +6,7 @@ Prefect's. What is ours is the body: render the prompt, carry out the plan, name
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sized
 from copy import copy
 from dataclasses import replace
 from typing import (
@@ -21,7 +21,7 @@ from typing import (
     overload,
 )
 
-from prefect import Task
+from prefect import Task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
@@ -29,6 +29,7 @@ from prefect.tasks import TaskOptions
 from typing_extensions import Unpack
 
 from ..caching import ExactCache
+from ..caching.prefix import expecting
 from ..errors import ConfigError, PromptError, RecordingNotFoundError, RejectedError
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
@@ -36,10 +37,11 @@ from ..routing import Cascade, OnChunk
 from ..tracing.prefect_ui import conclude, report_at_end
 from .drive import drive, drive_async
 from .hands import Hands, hands
-from .plan import Plan, step_plan
+from .plan import step_plan
 from .result_cache import with_step_keyed
 from .returns import Returns
 from .spec import StepSpec
+from .step import Plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,7 +105,8 @@ class _Step(Task[P, R]):
 
         def map(self, *args: Any, **kwargs: Any) -> Any:
             report_at_end()
-            return super().map(*args, **kwargs)
+            with expecting(mapped_calls((*args, *kwargs.values()))):
+                return super().map(*args, **kwargs)
 
         def with_options(self, **options: Any) -> Any:
             # Task.with_options builds a plain Task; take over what it decided, and stay ourselves.
@@ -111,6 +114,16 @@ class _Step(Task[P, R]):
             changed = copy(self)
             changed.__dict__.update(chosen.__dict__, task_key=self.task_key)
             return changed
+
+
+def mapped_calls(given: Iterable[Any]) -> int | None:
+    """How many calls `map` will make, as far as its arguments tell; what is no list is constant."""
+    lengths = [len(each) for each in given if isinstance(each, Sized) and not _is_constant(each)]
+    return max(lengths, default=None)
+
+
+def _is_constant(value: object) -> bool:
+    return isinstance(value, str | bytes | unmapped)
 
 
 def _value(ended: Any) -> Any:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ..caching import Once, Shared
+from ..caching import Forget, Later, Learn, Once, Remember, Resemble, Shared
 from ..routing import Ask, Pause
 from ..tracing import Within, span
 from .hands import Hands
-from .plan import Plan
+from .prefix import ask_kept, ask_kept_async
 from .spec import Render
+from .step import Plan
 
 T = TypeVar("T")
 PromptCall = Callable[[Callable[..., Any] | None], Any]
@@ -53,7 +54,7 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: 
     match effect:
         case Ask():
             with hands.watching(effect):
-                return hands.client.ask(effect)
+                return ask_kept(effect, hands.keeper, hands.client)
         case Within(name, attributes, plan, describe):
             with span(name, attributes) as opened:
                 result = drive(plan, hands, render)
@@ -68,6 +69,8 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: 
             if flight.is_led_here:
                 return Shared(drive(plan, hands, render), led=True)
             return Shared(flight.ended.result(), led=False)
+        case Later(key, plan):
+            return hands.in_background(key, lambda: drive(plan, hands, render))
         case Pause(seconds):
             return time.sleep(seconds)
         case Render(prompt):
@@ -80,7 +83,7 @@ async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> An
     match effect:
         case Ask():
             with hands.watching(effect):
-                return await hands.client.ask_async(effect)
+                return await ask_kept_async(effect, hands.keeper, hands.client)
         case Within(name, attributes, plan, describe):
             with span(name, attributes) as opened:
                 result = await drive_async(plan, hands, render)
@@ -93,6 +96,11 @@ async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> An
                     leading.result = await drive_async(plan, hands, render)
                     return Shared(leading.result, led=True)
             return Shared(await asyncio.wrap_future(flight.ended), led=False)
+        case Later(key, plan):
+            return hands.in_background(key, lambda: drive(plan, hands, render))
+        case Resemble() | Learn() | Remember() | Forget():
+            # Encoding and learning take milliseconds.
+            return await asyncio.to_thread(hands.perform, effect)
         case Pause(seconds):
             return await asyncio.sleep(seconds)
         case Render(prompt):

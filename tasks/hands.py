@@ -5,12 +5,29 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from ..caching import AnswerStore, Find, Flights, Keep, open_store
-from ..errors import AttemptError, StoreError
+from ..caching import (
+    AnswerStore,
+    Find,
+    Flights,
+    Forget,
+    Keep,
+    Key,
+    Learn,
+    Lease,
+    Leases,
+    Release,
+    Remember,
+    Resemble,
+    open_similar_cache,
+    open_store,
+)
+from ..caching.prefix import Keeper
+from ..errors import AttemptError, StoreError, TierflowError
 from ..routing import Ask, Cooldowns, LiteLLMClient, ModelClient, Rank
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger
@@ -28,12 +45,24 @@ class Hands:
         self.store: AnswerStore = open_store(settings)
         self.ledger: Ledger = open_ledger(settings)
         self.client: ModelClient = LiteLLMClient(os.environ)
+        self.similar = open_similar_cache(settings)
+        self.leases = Leases(self.store)
         self.flights = Flights()
         self.cooldowns = Cooldowns(time.monotonic)
+        self.keeper = Keeper(os.environ, time.monotonic)
         self._told: set[str] = set()
+        self._closing = threading.Lock()
+        self._background: ThreadPoolExecutor | None = None
+        self._under_way: set[Key] = set()
 
     def close(self) -> None:
-        """Close the stores; the next use opens them again."""
+        """End what is under way and close the stores; the next use opens them again."""
+        with self._closing:
+            background, self._background = self._background, None
+        if background is not None:
+            background.shutdown(wait=True)
+        self.leases.close()
+        self.similar.close()
         self.store.close()
         self.ledger.close()
 
@@ -50,18 +79,59 @@ class Hands:
         A store that cannot be used costs money or a report, never an answer: that is logged once.
         """
         match effect:
-            case Find(key):
-                return self._if_usable(lambda: self.store.get(key))
-            case Keep(key, answer, step, ttl_s):
-                self._if_usable(lambda: self.store.put(key, answer, step=step, ttl_s=ttl_s))
-                return None
-            case Account(row):
-                self._if_usable(lambda: self.ledger.add(row))
-                return None
             case Rank(deployments):
                 return self.cooldowns.rank(deployments)
+            case Lease(key):
+                # Without a store nobody can be waited for.
+                return self._if_usable(lambda: self.leases.take(key)) is not False
+            case _:
+                return self._if_usable(lambda: self._perform_stored(effect))
+
+    def _perform_stored(self, effect: object) -> Any:
+        match effect:
+            case Find(key):
+                return self.store.get(key)
+            case Keep(key, entry):
+                return self.store.put(key, entry)
+            case Release(key):
+                return self.leases.give_back(key)
+            case Account(row):
+                return self.ledger.add(row)
+            case Resemble() | Learn() | Remember() | Forget():
+                return self._perform_similar(effect)
             case _:
                 raise TypeError(f"No driver knows the effect {effect!r}.")
+
+    def _perform_similar(self, effect: Resemble | Learn | Remember | Forget) -> Any:
+        match effect:
+            case Resemble(place, ask, terms):
+                return self.similar.find(place, ask, terms)
+            case Learn(finding, same, weight):
+                return self.similar.learn(finding, same=same, weight=weight)
+            case Remember(finding, key, value):
+                return self.similar.keep(finding, key, value)
+            case Forget(finding):
+                return self.similar.forget(finding)
+
+    def in_background(self, key: Key, work: Callable[[], Any]) -> None:
+        """Do some work in a thread, once for each key at a time. The process waits for its end."""
+        with self._closing:
+            if key in self._under_way:
+                return
+            self._under_way.add(key)
+            if self._background is None:
+                self._background = ThreadPoolExecutor(4, thread_name_prefix="tierflow-later")
+            self._background.submit(self._work, key, work)
+
+    def _work(self, key: Key, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except TierflowError as error:
+            # The stale answer was served, and is until it expires.
+            _LOG.warning("A stale answer could not be refreshed: %s", error)
+        finally:
+            with self._closing:
+                self._under_way.discard(key)
 
     @contextmanager
     def watching(self, ask: Ask) -> Generator[None]:

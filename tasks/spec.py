@@ -1,6 +1,8 @@
 """Spec: what a step was told by its decorator, and what its plan may know of the world."""
 
 import inspect
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -44,12 +46,17 @@ class StepSpec(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a plan may know of the world. `environ`: API keys. `clock`: monotonic seconds."""
+    """What a plan may know of the world. `environ`: API keys. `clock`: monotonic seconds.
+
+    `now`: Unix seconds, for what is kept. `chance`: a float in [0, 1), for samples.
+    """
 
     settings: Settings
     environ: Mapping[str, str]
     where: Where
     clock: Callable[[], float]
+    now: Callable[[], float] = time.time
+    chance: Callable[[], float] = random.random
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def test_without_a_file_the_shipped_catalogue_is_in_force(project: Path) -> None
     assert config_path() is None
     assert [name for name, _ in found.tiers.items()] == ["fast", "standard", "frontier"]
     assert found.home == project / ".tierflow"
-    assert found.cache.enabled
+    assert found.cache.mode == "on"
     for tier in dict(found.tiers.items()).values():
         assert tier.sampling.temperature == 0
         assert len({deployment.provider for deployment in tier.deployments}) >= 2
@@ -52,11 +52,11 @@ def test_a_list_of_deployments_is_replaced_as_a_whole(project: Path) -> None:
 def test_the_environment_goes_over_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(project / "tierflow.toml", "[tiers.fast]\ntimeout_s = 3.5\nmax_wait_s = 1.5\n")
     monkeypatch.setenv("TIERFLOW_TIERS__FAST__TIMEOUT_S", "10")
-    monkeypatch.setenv("TIERFLOW_CACHE__ENABLED", "false")
+    monkeypatch.setenv("TIERFLOW_CACHE__MODE", "off")
     monkeypatch.setenv("TIERFLOW_CACHE__TTL_S", "60")
     found = settings()
     assert (found.tiers.fast.timeout_s, found.tiers.fast.max_wait_s) == (10, 1.5)
-    assert (found.cache.enabled, found.cache.ttl_s) == (False, 60)
+    assert (found.cache.mode, found.cache.ttl_s) == ("off", 60)
 
 
 def test_a_specialist_can_be_made_of_variables_alone(

@@ -1,6 +1,6 @@
 """tierflow: LLM steps for Prefect flows. Tiers, caches, cascades, failover, rollouts, tracing."""
 
-from .caching import ExactCache
+from .caching import ExactCache, SemanticCache
 from .errors import TierflowError
 from .request import Answer, Chunk, Prompt, Sampling, Usage, Verdict
 from .rollouts import Rollout, Variant
@@ -16,6 +16,7 @@ __all__ = [
     "Prompt",
     "Rollout",
     "Sampling",
+    "SemanticCache",
     "TierflowError",
     "Usage",
     "Variant",

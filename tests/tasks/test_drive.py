@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.caching.answers import key_of, stored
+from tests.caching.answers import entry_of, key_of
 from tierflow.caching import Find, Keep, Once, Shared
 from tierflow.routing import Pause
 from tierflow.settings import settings
@@ -55,13 +55,13 @@ pytestmark = pytest.mark.usefixtures("project")
 def test_a_driver_sends_back_what_an_effect_gives(run: Run) -> None:
     def plan() -> Plan:
         assert (yield Find(KEY)) is None
-        assert (yield Keep(KEY, stored(1), "step", 60.0)) is None
+        assert (yield Keep(KEY, entry_of(1))) is None
         found = yield Find(KEY)
         own, others = (yield Render(None)), (yield Render(other))
         yield Pause(0.0)
         return found, own, others
 
-    assert run(plan()) == (stored(1), "own", "other")
+    assert run(plan()) == (entry_of(1), "own", "other")
 
 
 @both_drivers
@@ -157,14 +157,14 @@ def test_hands_are_the_same_until_the_settings_change(
 
 def test_closed_hands_open_again() -> None:
     first = hands()
-    first.perform(Keep(KEY, stored(1), "step", 60.0))
+    first.perform(Keep(KEY, entry_of(1)))
     close_hands()
     close_hands()
     second = hands()
     assert second is not first
-    assert second.perform(Find(KEY)) == stored(1)
+    assert second.perform(Find(KEY)) == entry_of(1)
     # Someone may still hold the old ones.
-    assert first.perform(Find(KEY)) == stored(1)
+    assert first.perform(Find(KEY)) == entry_of(1)
     first.close()
 
 

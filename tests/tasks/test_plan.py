@@ -1,142 +1,23 @@
 """The plan of a step, driven by hand: what it asks for, in which order, and what it makes of it."""
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
+from tests.tasks.world import AT, KEYS, NOW, STORED, World, a_spec, in_a_flow
 from tierflow import Cascade, ExactCache, Prompt, Rollout, Sampling, Usage, Variant, confidence
-from tierflow.caching import Find, Keep, Once, Shared, request_key
+from tierflow.caching import Find, Keep, Labels, Lease, Once, Release, prefix_key, request_key
 from tierflow.errors import (
     AllDeploymentsFailedError,
     MissingKeyError,
     PromptError,
     ProviderDownError,
-    TierflowError,
     UnparseableReplyError,
 )
-from tierflow.request import Reply, Stored
-from tierflow.routing import Ask, Rank, resolve
-from tierflow.routing.effects import Standing
-from tierflow.settings import settings
+from tierflow.request import Stored
+from tierflow.routing import Ask, resolve
 from tierflow.tasks.plan import step_plan
-from tierflow.tasks.returns import Returns
-from tierflow.tasks.spec import Account, Render, StepSpec, Surroundings
-from tierflow.tracing import Row, Where, Within
-
-T = TypeVar("T")
-KEYS = {"ANTHROPIC_API_KEY": "a key"}
-AT = "2026-01-02T03:04:05.678+00:00"
-
-
-@dataclass
-class World:
-    """Carries out effects from memory, and remembers which there were."""
-
-    prompt: object = field(default_factory=lambda: Prompt(ask="Where is it?"))
-    replies: list[str | TierflowError] = field(default_factory=lambda: ["in the post"])
-    stored: list[Stored | None] = field(default_factory=list[Stored | None])
-    leads: bool = True
-    seen: list[Any] = field(default_factory=list[Any])
-
-    def play(self, plan: Generator[Any, Any, T]) -> T:
-        """Carry a plan out to its end and return its result."""
-        send: Callable[[], Any] = lambda: next(plan)  # noqa: E731
-        while True:
-            try:
-                effect = send()
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            self.seen.append(effect)
-            try:
-                answer = self._carry_out(effect)
-                send = _sending(plan, answer)
-            except TierflowError as error:
-                send = _throwing(plan, error)
-
-    def _carry_out(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
-        match effect:
-            case Render():
-                return self.prompt
-            case Within():
-                return self.play(effect.plan)
-            case Once() if self.leads:
-                return Shared(self.play(effect.plan), led=True)
-            case Once():
-                # The leader gave up, and leads no more.
-                effect.plan.close()
-                self.leads = True
-                return Shared(None, led=False)
-            case Find():
-                return self.stored.pop(0) if self.stored else None
-            case Rank():
-                return tuple(Standing(each, 0.0) for each in effect.deployments)
-            case Ask():
-                return self._reply(effect)
-            case Keep() | Account():
-                return None
-            case _:
-                raise AssertionError(f"Nobody told the world about {effect!r}.")
-
-    def _reply(self, ask: Ask) -> Reply:
-        said = self.replies.pop(0)
-        if isinstance(said, TierflowError):
-            raise said
-        return Reply(
-            text=said,
-            tier=ask.tier.name,
-            deployment=ask.deployment.name,
-            model=ask.deployment.model,
-            usage=Usage(100, 10),
-            cost_usd=0.5,
-            latency_ms=1.0,
-        )
-
-    def names(self) -> list[str]:
-        """Return the kinds of effects there were."""
-        return [type(effect).__name__ for effect in self.seen]
-
-    def of(self, kind: type[T]) -> list[T]:
-        """Return the effects of one kind."""
-        return [effect for effect in self.seen if isinstance(effect, kind)]
-
-    @property
-    def row(self) -> Row:
-        """The one row that was entered in the ledger."""
-        (account,) = self.of(Account)
-        return account.row
-
-
-def _sending(plan: Generator[Any, Any, Any], answer: Any) -> Callable[[], Any]:
-    return lambda: plan.send(answer)
-
-
-def _throwing(plan: Generator[Any, Any, Any], error: Exception) -> Callable[[], Any]:
-    return lambda: plan.throw(error)
-
-
-@pytest.fixture
-def around(project: Path) -> Surroundings:
-    """The shipped catalogue with one key; a clock that goes on by a second at each look."""
-    del project
-    seconds = iter(range(1000))
-    return Surroundings(settings(), KEYS, Where(AT), lambda: float(next(seconds)))
-
-
-def in_a_flow(around: Surroundings, run: str = "run-1") -> Surroundings:
-    where = Where(AT, flow_run_id=run, flow="inbox", task_run_id="task-1")
-    return Surroundings(around.settings, around.environ, where, around.clock)
-
-
-def a_spec(returns: Any = str, **options: Any) -> StepSpec[Any]:
-    return StepSpec("find", options.pop("tier", "fast"), Returns[Any](returns), **options)
-
-
-STORED = Stored("in the post", "fast", "d", "m", Usage(100, 10), 0.5)
-
+from tierflow.tasks.spec import Render, StepSpec, Surroundings
 
 # --- the order of things
 
@@ -150,9 +31,12 @@ def test_a_miss_looks_asks_keeps_and_accounts(around: Surroundings) -> None:
         "Within",
         "Find",
         "Once",
+        "Lease",
+        "Find",
         "Rank",
         "Ask",
         "Keep",
+        "Release",
         "Account",
     ]
 
@@ -197,14 +81,10 @@ def test_without_a_cache_nothing_is_looked_up_or_kept(
 def test_the_same_key_is_looked_up_waited_for_and_kept(around: Surroundings) -> None:
     world = World()
     world.play(step_plan(a_spec(), around))
-    (find,), (once,), (keep,), (ask,) = (
-        world.of(Find),
-        world.of(Once),
-        world.of(Keep),
-        world.of(Ask),
-    )
+    (ask,) = world.of(Ask)
     tier = resolve(around.settings.tiers, "fast", KEYS)
-    assert find.key == once.key == keep.key == request_key(ask.request, [tier.identity])
+    keyed = [each for each in world.seen if isinstance(each, Find | Once | Lease | Keep | Release)]
+    assert {each.key for each in keyed} == {request_key(ask.request, [tier.identity])}
 
 
 # --- what is kept
@@ -218,8 +98,10 @@ def test_an_answer_is_kept_for_the_steps_time_or_the_settings(
 ) -> None:
     world = World()
     world.play(step_plan(a_spec(cache=cache), around))
-    (keep,) = world.of(Keep)
-    assert (keep.ttl_s, keep.step) == (ttl_s, "find")
+    (keep,), (ask,) = world.of(Keep), world.of(Ask)
+    kept = keep.entry
+    assert (kept.stored_at, kept.fresh_until, kept.expires_at) == (NOW, NOW + ttl_s, NOW + ttl_s)
+    assert kept.labels == Labels("find", "", prefix_key(ask.request))
 
 
 def test_what_is_kept_is_json_with_the_accepted_replys_tokens_and_the_whole_cost(
@@ -230,8 +112,10 @@ def test_what_is_kept_is_json_with_the_accepted_replys_tokens_and_the_whole_cost
     assert answer.value == {3, 4}
     assert (answer.usage, answer.cost_usd) == (Usage(200, 20), 1.0)
     (keep,) = world.of(Keep)
-    assert keep.answer.text == '{"value": [3, 4]}'
-    assert (keep.answer.usage, keep.answer.cost_usd) == (Usage(100, 10), 1.0)
+    kept = keep.entry.content
+    assert isinstance(kept, Stored)
+    assert kept.text == '{"value": [3, 4]}'
+    assert (kept.usage, kept.cost_usd) == (Usage(100, 10), 1.0)
 
 
 def test_a_stored_answer_that_does_not_fit_is_asked_for_again(around: Surroundings) -> None:

@@ -251,7 +251,7 @@ def test_the_cache_can_be_turned_off_for_a_step_or_for_all(
     provider.script("fast", Say("again"))
     off = way.step(plain, cache=None)
     assert [off("Who?").cache for _ in range(2)] == ["off", "off"]
-    monkeypatch.setenv("TIERFLOW_CACHE__ENABLED", "false")
+    monkeypatch.setenv("TIERFLOW_CACHE__MODE", "off")
     on = way.step(plain)
     assert [on("Who?").cache for _ in range(2)] == ["off", "off"]
     assert len(provider.calls) == 4
@@ -300,16 +300,18 @@ def test_a_stream_hands_over_the_text_piece_by_piece(
     assert answer.ttft_ms is not None
 
 
-def test_a_streaming_hit_replays_the_text_as_one_chunk(
+def test_a_streaming_hit_replays_the_text_word_by_word(
     way: Way, catalogue: Catalogue, provider: FakeProvider
 ) -> None:
     catalogue()
-    provider.script("fast", Say("one two three"))
+    provider.script("fast", Say("one two  three\n"))
     way.step(plain)("Count.")
     chunks: list[Chunk] = []
     answer = way.step(plain, on_chunk=chunks.append)("Count.")
     assert answer.cache == "exact"
-    assert chunks == [Chunk("one two three", "fast", "fast", attempt=0)]
+    assert chunks == [
+        Chunk(word, "fast", "fast", attempt=0) for word in ("one ", "two  ", "three\n")
+    ]
     assert len(provider.calls) == 1
 
 

@@ -12,6 +12,7 @@ from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Say
 from tests.tasks.conftest import Rows
 from tests.tasks.ways import Way, both_ways, plain
+from tierflow.tasks import close_hands
 
 pytestmark = both_ways
 Obstacle = Callable[[Path], None]
@@ -33,7 +34,7 @@ def a_foreign_database_in_place_of_the_cache(home: Path) -> None:
 
 def a_foreign_table_in_place_of_the_ledger(home: Path) -> None:
     home.mkdir()
-    a_foreign_database(home / "ledger.db", "answers_v1")
+    a_foreign_database(home / "ledger.db", "answers_v2")
 
 
 def a_folder_in_place_of_the_ledger(home: Path) -> None:
@@ -81,7 +82,7 @@ def test_without_a_cache_a_step_answers_and_one_line_says_what_to_do(
     assert len(provider.calls) == 3
     (said,) = warnings_in(caplog)
     assert str(home / "cache") in said
-    assert "TIERFLOW_CACHE__ENABLED=false" in said
+    assert "TIERFLOW_CACHE__MODE=off" in said
     assert "The step goes on without it." in said
     assert [row["outcome"] for row in rows()] == ["ok"] * 3
 
@@ -135,14 +136,15 @@ def test_a_damaged_cache_costs_its_answers_and_nothing_else(
     way: Way, catalogue: Catalogue, provider: FakeProvider, home: Path, rows: Rows
 ) -> None:
     catalogue()
-    (home / "cache").mkdir(parents=True)
-    (home / "cache" / "cache.db").write_bytes(b"no database " * 1000)
     provider.script("fast", Say("still here"))
     step = way.step(plain)
+    step("?")
+    close_hands()
+    (home / "cache" / "cache.db").write_bytes(b"no database " * 1000)
     with pytest.warns(RuntimeWarning, match="is damaged"):
-        assert step("?").value == "still here"
+        assert step("?").cache == "miss"
     assert step("?").cache == "exact"
-    assert len(rows()) == 2
+    assert len(rows()) == 3
 
 
 def test_a_setting_moves_the_stores(

@@ -15,6 +15,10 @@ from openai import AsyncOpenAI
 from tierflow import Answer, llm_task
 from tierflow.routing.lasting import on_lasting_loop
 from tierflow.routing.vendor import litellm
+from tierflow.tasks import close_hands, hands
+from tierflow.tasks.drive import drive, drive_async
+from tierflow.tasks.plan import step_plan
+from tierflow.tasks.spec import Surroundings
 
 T = TypeVar("T")
 
@@ -30,6 +34,18 @@ class Step:
         """Run the step to its whole Answer."""
         answer: Answer[Any] = self._run(self.task.answer.fn, *args)
         return answer
+
+    def within(self, change: Callable[[Surroundings], Surroundings], *args: Any) -> Answer[Any]:
+        """Run the step in other surroundings, such as on another day."""
+        mine = hands()
+        plan = step_plan(self.task.spec, change(mine.surroundings(None, None)))
+
+        def render(other: Callable[..., Any] | None) -> Any:
+            return (other or self.task.prompt)(*args)
+
+        if self.task.isasync:
+            return run_async(lambda: drive_async(plan, mine, render))
+        return drive(plan, mine, render)
 
     def value(self, *args: Any) -> Any:
         """Run the step to its value."""
@@ -89,3 +105,8 @@ async def close_async_clients() -> None:
 def plain(ask: str) -> str:
     """A prompt that is its ask."""
     return ask
+
+
+def settled() -> None:
+    """Wait for what is done in the background, as the end of the process would."""
+    close_hands()

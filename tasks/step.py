@@ -1,0 +1,97 @@
+"""Step: one LLM step under way, and how it ends in the ledger, well or badly."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from ..caching import ExactCache
+from ..request import Answer, Request
+from ..routing import Chain, Trail, temperature_of
+from ..tracing import Within, describe_answer, span_ids, step_attributes
+from .account import answer_without, row_of
+from .spec import Account, StepSpec, Surroundings
+
+T = TypeVar("T")
+Plan: TypeAlias = Generator[Any, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[T]):
+    """One step under way. `started`: on the surroundings' clock. `volatile`: see Prompt."""
+
+    spec: StepSpec[T]
+    around: Surroundings
+    chain: Chain
+    request: Request
+    started: float
+    volatile: bool = False
+    trail: Trail = field(default_factory=Trail)
+
+    @property
+    def latency_ms(self) -> float:
+        """How long it has taken so far."""
+        return 1000 * (self.around.clock() - self.started)
+
+    @property
+    def route(self) -> tuple[str, ...]:
+        """All but the request that decides the answer, for the keys."""
+        # Recordings of another folder are other answers.
+        recordings = (str(self.around.settings.replay_dir),) if reads_items(self.chain) else ()
+        return (*self.chain.identity, *recordings)
+
+    @property
+    def terms(self) -> ExactCache | None:
+        """On what terms answers are kept and served, None for not at all."""
+        cache, mode = self.spec.cache, self.around.settings.cache.mode
+        if cache is None or mode == "off" or self.volatile:
+            return None
+        temperatures = (
+            temperature_of(self.spec.sampling, deployment, each.tier)
+            for each in self.chain.tiers
+            for deployment in each.tier.deployments
+        )
+        if not cache.allows(temperatures):
+            return None
+        match mode:
+            case "refresh":
+                return replace(cache, refresh=True, read_only=False)
+            case "read-only":
+                return replace(cache, refresh=False, read_only=True)
+            case _:
+                return cache
+
+    def anew(self) -> "Step[T]":
+        """Return the step as if it began now, with nothing paid yet and nobody listening."""
+        unheard = replace(self.spec, on_chunk=None)
+        return replace(self, spec=unheard, started=self.around.clock(), trail=Trail())
+
+    def within(self, plan: Plan[Answer[T]]) -> Within:
+        """Return the effect that carries out a plan in the step's span, and accounts for it."""
+        return Within(
+            f"step {self.spec.name}",
+            step_attributes(self.request, self.chain.tiers[0].name, self.around.where),
+            _accounted(self, plan),
+            describe_answer,
+        )
+
+
+def reads_items(chain: Chain) -> bool:
+    """Tell whether an item's id matters to a chain: only recordings are found by it."""
+    tiers = (*chain.tiers, *chain.helpers.values())
+    providers = {each.provider for tier in tiers for each in tier.tier.deployments}
+    return not providers.isdisjoint({"replay", "record"})
+
+
+def _accounted(step: Step[T], plan: Plan[Answer[T]]) -> Plan[Answer[T]]:
+    where, (trace_id, span_id) = step.around.where, span_ids()
+    try:
+        answer = yield from plan
+    except BaseException as error:
+        # What was paid was paid, also when the step was cancelled or a listener of its failed.
+        answer = answer_without(step.request, step.trail, "off" if step.terms is None else "miss")
+        answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
+        yield Account(row_of(answer, step.request, where, outcome=type(error).__name__))
+        raise
+    answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
+    yield Account(row_of(answer, step.request, where, outcome="ok"))
+    return answer

@@ -35,7 +35,7 @@ from rich.table import Table
 from tierflow.caching.keys import Key
 from tierflow.caching.similar.index import PartitionIndex
 from tierflow.caching.similar.snapshot import save
-from tierflow.caching.similar.sql_store import SqliteSimilarStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.similar.store import Asked
 from tierflow.caching.store import Labels
 from tierflow.encoder import Encoder, encoder

@@ -26,7 +26,7 @@ from tests.tracing.rows import a_row
 from tierflow.caching.disk_store import DiskStore
 from tierflow.caching.postgres_store import PostgresStore
 from tierflow.caching.similar.postgres_store import PostgresSimilarStore
-from tierflow.caching.similar.sql_store import SqliteSimilarStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.similar.store import Asked, Observation, SimilarStore
 from tierflow.caching.store import AnswerStore, Labels
 from tierflow.tracing.sql_ledger import SqlLedger

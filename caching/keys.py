@@ -48,8 +48,8 @@ def prefix_key(request: Request) -> str:
 
 
 def value_key(value: str) -> str:
-    """Return the hash of a value's text. What differs in blanks and capitals alone is the same."""
-    return hashlib.sha256(" ".join(value.split()).casefold().encode()).hexdigest()[:32]
+    """Return the hash of a value's text; blanks around it do not count."""
+    return hashlib.sha256(value.strip().encode()).hexdigest()[:32]
 
 
 def _prefix(request: Request) -> Sequence[Any]:

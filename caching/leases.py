@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import uuid
 
 from ..errors import StoreError
@@ -12,6 +13,8 @@ LEASE_S = 15.0
 """A dead process holds up the others for so long at most."""
 
 _RENEW_S = 5.0
+_LONGEST_S = 900.0
+"""A lease that nobody gave back, because its step was abandoned, is renewed no longer than that."""
 
 
 class Leases:
@@ -20,7 +23,8 @@ class Leases:
     def __init__(self, store: AnswerStore) -> None:
         self._store = store
         self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        self._held: set[Key] = set()
+        # How often each is taken in this process, and until when it is renewed.
+        self._held: dict[Key, tuple[int, float]] = {}
         self._lock = threading.Lock()
         self._renewing: threading.Thread | None = None
         self._closed = threading.Event()
@@ -30,7 +34,8 @@ class Leases:
         if not self._store.lease(key, self._owner, LEASE_S):
             return False
         with self._lock:
-            self._held.add(key)
+            times, _ = self._held.get(key, (0, 0.0))
+            self._held[key] = times + 1, time.monotonic() + _LONGEST_S
             if self._renewing is None:
                 self._closed.clear()
                 self._renewing = threading.Thread(
@@ -42,7 +47,10 @@ class Leases:
     def give_back(self, key: Key) -> None:
         """Give a lease back. Raises StoreError."""
         with self._lock:
-            self._held.discard(key)
+            times, until = self._held.pop(key, (1, 0.0))
+            if times > 1:
+                self._held[key] = times - 1, until
+                return
         self._store.release(key, self._owner)
 
     def close(self) -> None:
@@ -55,6 +63,8 @@ class Leases:
     def _renew(self) -> None:
         while not self._closed.wait(_RENEW_S):
             with self._lock:
+                now = time.monotonic()
+                self._held = {key: each for key, each in self._held.items() if each[1] > now}
                 held = tuple(self._held)
             for key in held:
                 try:

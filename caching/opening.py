@@ -32,7 +32,7 @@ def open_similar_store(settings: Settings) -> SimilarStore:
         from .similar.postgres_store import PostgresSimilarStore  # noqa: PLC0415  # see above
 
         return PostgresSimilarStore(settings.store_url, seal=seal)
-    from .similar.sql_store import SqliteSimilarStore  # noqa: PLC0415  # see above
+    from .similar.sqlite_store import SqliteSimilarStore  # noqa: PLC0415  # see above
 
     return SqliteSimilarStore(settings.home / "similar.db", seal=seal)
 

@@ -6,7 +6,7 @@ from .client import LiteLLMClient, ModelClient
 from .cooldown import Cooldowns
 from .effects import Ask, OnChunk, Pause, Rank
 from .failover import Trail
-from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema
+from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
 from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "resolve",
     "run_chain",
     "schema",
+    "source_of",
     "temperature_of",
 ]

@@ -95,7 +95,7 @@ class _Schema(_Judge):
 def schema(check: Callable[[Any], bool] | None = None) -> Judge:
     """Accept every reply that fits the step's result type and passes `check(value)`."""
     name = "schema" if check is None else f"schema:{check.__name__}"
-    return _Schema(name, f"schema({_source(check)})", check=check)
+    return _Schema(name, f"schema({source_of(check)})", check=check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def agreement(
     if samples < 1:
         raise ValueError(f"samples is {samples}, but agreement needs at least one more answer.")
     tiers = (tier,) if tier else ()
-    identity = f"agreement({tier},{samples},{_source(by)})"
+    identity = f"agreement({tier},{samples},{source_of(by)})"
     return _Agreement("agreement", identity, 1.0, tiers, samples=samples, by=by)
 
 
@@ -236,8 +236,11 @@ def _read_opinion(text: str) -> _Opinion:
         ) from exc
 
 
-def _source(function: Callable[..., Any] | None) -> str:
-    """Name a function so that editing it changes the name: its path and a hash of its code."""
+def source_of(function: Callable[..., Any] | None) -> str:
+    """Name a function so that editing it changes the name: its path and a hash of its code.
+
+    Raises ValueError for an object that cannot be read as a whole, such as a bound method.
+    """
     if function is None:
         return "-"
     if not hasattr(function, "__qualname__") or isinstance(function, MethodType):
@@ -265,7 +268,7 @@ def _constant(value: object) -> str:
         case CodeType():
             return _written(value)
         case FunctionType():
-            return _source(value)
+            return source_of(value)
         case frozenset():
             # A set of texts has another order in every process.
             return repr(sorted(map(repr, cast("frozenset[object]", value))))

@@ -5,7 +5,7 @@ under way are asked once, in this process and among all that share the store.
 """
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -122,7 +122,8 @@ def _alike(step: Step[T], terms: ExactCache, similar: Similar[T]) -> Plan[Answer
         return None
     entry: Entry | None = yield Find(served.key)
     fresh = entry is not None and entry.fresh_until > step.around.now()
-    if entry is not None and fresh and (hit := _hit(step, entry, served.key, "semantic")):
+    # What was verified is the value; another one may lie under the key by now.
+    if entry is not None and fresh and (hit := _hit(step, entry, served.key, similar.is_verified)):
         return replace(hit, rejection=Rejection(served.key, similar.as_served()))
     yield from similar.gone()
     return None
@@ -151,7 +152,7 @@ def _giving_back(key: Key, plan: Plan[R]) -> Plan[R]:
     try:
         result = yield from plan
     except GeneratorExit:
-        # Nobody carries this plan out any more; the lease ends by itself.
+        # Nobody carries this plan out any more; the lease ends when its renewals do.
         raise
     except BaseException:
         yield Release(key)
@@ -171,7 +172,9 @@ def _asked(step: Step[T], terms: ExactCache, key: Key) -> Plan[_Asked[T]]:
     try:
         parsed = yield from run_chain(_question(step), step.chain)
     except (RejectedError, AllDeploymentsFailedError) as error:
-        if terms.failures_ttl_s > 0 and not terms.read_only and _would_come_again(step, error):
+        # After a refresh the older answer may still be there, which is better than a failure.
+        keeps = terms.failures_ttl_s > 0 and not (terms.read_only or terms.refresh)
+        if keeps and _would_come_again(step, error):
             failure = Failure(type(error).__name__, str(error))
             yield Keep(key, _entry(step, terms, failure, terms.failures_ttl_s, 0.0))
         raise
@@ -211,13 +214,16 @@ def _would_come_again(step: Step[Any], error: TierflowError) -> bool:
     return isinstance(error, RejectedError) or len(step.trail.failures) >= deployments
 
 
-def _hit(step: Step[T], entry: Entry, key: Key, use: CacheUse = "exact") -> Answer[T] | None:
+def _hit(
+    step: Step[T], entry: Entry, key: Key, is_verified: Callable[[T], bool] | None = None
+) -> Answer[T] | None:
     """Return a stored answer as this step's own; None if it does not fit the result type.
 
-    Raises the failure that is kept instead.
+    `is_verified`: what its value must pass, where it was given to another question. Raises the
+    failure that is kept instead.
     """
     if isinstance(entry.content, Failure):
-        if use == "exact":
+        if is_verified is None:
             raise _remembered(entry.content)
         return None
     stored = entry.content
@@ -225,10 +231,13 @@ def _hit(step: Step[T], entry: Entry, key: Key, use: CacheUse = "exact") -> Answ
         value = step.spec.returns.read(stored.text)
     except UnparseableReplyError:
         return None
+    if is_verified is not None and not is_verified(value):
+        return None
     if step.spec.on_chunk is not None:
         for piece in _pieces(stored.text):
             step.spec.on_chunk(Chunk(piece, stored.tier, stored.model, attempt=0))
     hit = hit_of(value, stored, step.request, step.around.settings.tiers)
+    use: CacheUse = "exact" if is_verified is None else "semantic"
     return replace(hit, cache=use, rejection=Rejection(key))
 
 

@@ -274,7 +274,7 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
 
     `tier`: who answers first: fast, standard, frontier or specialist.<domain>, as tierflow.toml
     defines them. `returns`: any type pydantic knows; `str` is the reply as it is. `cascade`:
-    where and when to escalate. `cache`: the exact cache's terms, None for off. `sampling`: put
+    where and when to escalate. `cache`: ExactCache or SemanticCache, None for off. `sampling`: put
     over the tier's. `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and
     receive each piece. All options of `prefect.task` work; Prefect's own result cache is off
     unless `cache_policy` says otherwise, and `retries` skip errors that would only come again.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from ..caching import Forget, Later, Learn, Once, Remember, Resemble, Shared
+from ..caching import Later, Once, Shared
 from ..routing import Ask, Pause
 from ..tracing import Within, span
 from .hands import Hands
@@ -98,13 +98,12 @@ async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> An
             return Shared(await asyncio.wrap_future(flight.ended), led=False)
         case Later(key, plan):
             return hands.in_background(key, lambda: drive(plan, hands, render))
-        case Resemble() | Learn() | Remember() | Forget():
-            # Encoding and learning take milliseconds.
-            return await asyncio.to_thread(hands.perform, effect)
         case Pause(seconds):
             return await asyncio.sleep(seconds)
         case Render(prompt):
             prompted = render(prompt)
             return await prompted if inspect.isawaitable(prompted) else prompted
+        case _ if hands.takes_long(effect):
+            return await asyncio.to_thread(hands.perform, effect)
         case _:
             return hands.perform(effect)

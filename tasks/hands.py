@@ -87,6 +87,13 @@ class Hands:
             case _:
                 return self._if_usable(lambda: self._perform_stored(effect))
 
+    def takes_long(self, effect: object) -> bool:
+        """Tell whether an effect would hold up an event loop: by a network, or by encoding."""
+        if isinstance(effect, Rank):
+            return False
+        is_similar = isinstance(effect, Resemble | Learn | Remember | Forget)
+        return is_similar or self.settings.store_url is not None
+
     def _perform_stored(self, effect: object) -> Any:
         match effect:
             case Find(key):
@@ -121,7 +128,11 @@ class Hands:
             self._under_way.add(key)
             if self._background is None:
                 self._background = ThreadPoolExecutor(4, thread_name_prefix="tierflow-later")
-            self._background.submit(self._work, key, work)
+            try:
+                self._background.submit(self._work, key, work)
+            except RuntimeError:
+                # The process is ending; the stale answer was served all the same.
+                self._under_way.discard(key)
 
     def _work(self, key: Key, work: Callable[[], Any]) -> None:
         try:
@@ -129,6 +140,9 @@ class Hands:
         except TierflowError as error:
             # The stale answer was served, and is until it expires.
             _LOG.warning("A stale answer could not be refreshed: %s", error)
+        except Exception:
+            _LOG.exception("A stale answer could not be refreshed.")
+            raise
         finally:
             with self._closing:
                 self._under_way.discard(key)
@@ -154,7 +168,9 @@ class Hands:
 
 
 _OPEN: dict[tuple[int, int], Hands] = {}
-_OPENING = threading.Lock()
+_opening = threading.Lock()
+_INHERITED: list[Hands] = []
+"""A parent process's hands, in its child: neither used nor closed."""
 
 
 def hands() -> Hands:
@@ -162,7 +178,7 @@ def hands() -> Hands:
     current = settings()
     # The hands keep their settings alive, so the id stays theirs. A forked child opens anew.
     key = (id(current), os.getpid())
-    with _OPENING:
+    with _opening:
         if key not in _OPEN:
             _OPEN[key] = Hands(current)
         return _OPEN[key]
@@ -170,7 +186,18 @@ def hands() -> Hands:
 
 def close_hands() -> None:
     """Close what this process holds open; the next step opens it again."""
-    with _OPENING:
+    with _opening:
         for each in _OPEN.values():
             each.close()
         _OPEN.clear()
+
+
+def _leave_to_parent() -> None:
+    global _opening  # noqa: PLW0603  # the parent's may be held by a thread that is not here
+    _opening = threading.Lock()
+    _INHERITED.extend(_OPEN.values())
+    _OPEN.clear()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -1,12 +1,12 @@
 """Result cache: what of a step belongs in the key when Prefect's own result caching is on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import FlowRunContext, TaskRunContext
 
-from ..request import canonical_json
+from ..request import Answer, canonical_json
 from .spec import StepSpec
 
 
@@ -33,6 +33,8 @@ class StepPolicy(CachePolicy):
         return canonical_json(
             {
                 "shape": type(task).__name__,
+                # An Answer that an older release pickled lacks what was added since.
+                "fields": [each.name for each in fields(Answer)],
                 "tier": spec.tier,
                 "schema": spec.returns.schema,
                 "cascade": [spec.cascade.stronger, spec.cascade.identity] if spec.cascade else None,

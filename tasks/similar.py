@@ -4,6 +4,8 @@ What is served was verified there. What is asked for anew teaches it: the new an
 with the one that might have been served.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,16 +27,18 @@ from ..caching import (
 from ..caching.similar import Candidate, Finding, Place, Served
 from ..errors import AllDeploymentsFailedError, AttemptError, UnparseableReplyError
 from ..request import Answer, Request, Stored
-from ..routing import Question, ask_tier
+from ..routing import Question, ask_tier, source_of
 from .returns import Returns
 from .step import Plan, Step
 
 T = TypeVar("T")
+_LOG = logging.getLogger("tierflow")
 
 _JUDGED_SHARE = 0.1
-"""Of the cases far from being served, so many are put to a judge, who costs money."""
+"""Of the cases too doubtful to count for the proof, so many are put to a judge, who costs money."""
 
-_NEAR_SCORE = 0.8
+_TOOLS = frozenset({"functions", "mcp_servers", "plugins", "tools", "web_search_options"})
+"""Options of a chat request by which a model looks things up."""
 
 _SAME = Returns[bool](bool)
 _QUESTION = (
@@ -63,16 +67,22 @@ class Similar(Generic[T]):
         """Return what takes the hit back."""
         return self._finding.as_served() if self._finding else None
 
+    def is_verified(self, value: T) -> bool:
+        """Tell whether a value is the one that was found to be right for the question."""
+        candidate = self._finding.candidate if self._finding else None
+        return candidate is not None and candidate.value == self._hash(value)
+
     def gone(self) -> Plan[None]:
         """Remove the candidate, whose answer is no longer kept."""
         if self._finding is not None:
-            yield Forget(self._finding)
+            if not self._finding.terms.read_only:
+                yield Forget(self._finding)
             self._finding = replace(self._finding, candidate=None, served=False)
 
     def learn(self, answer: Answer[T], *, keep: bool) -> Plan[None]:
         """Compare a new answer with the candidate's, and keep the question if `keep`."""
         finding = self._finding
-        if finding is None:
+        if finding is None or finding.terms.read_only:
             return
         if finding.candidate is not None and finding.candidate.key == self.key:
             # Its own older answer: it tells nothing of other questions, and is replaced.
@@ -101,7 +111,7 @@ class Similar(Generic[T]):
 
     def _weight(self, finding: Finding) -> float:
         """Return one over the share of such cases that are compared, 0 to leave this one out."""
-        if finding.terms.judge is None or finding.would_serve or finding.score >= _NEAR_SCORE:
+        if finding.terms.judge is None or finding.counts:
             return 1.0
         return 1 / _JUDGED_SHARE if self.step.around.chance() < _JUDGED_SHARE else 0.0
 
@@ -111,7 +121,7 @@ class Similar(Generic[T]):
         except UnparseableReplyError:
             return None
         if terms.same is not None:
-            return bool(terms.same(stored, answer.value))
+            return _same_by(terms.same, stored, answer.value)
         if self._hash(stored) == self._hash(answer.value):
             return True
         return (yield from self._judged(cast(str, terms.judge), text, answer.text))
@@ -153,10 +163,32 @@ def _ask(step: Step[Any]) -> str | None:
         return None
     tiers = (deployment for each in step.chain.tiers for deployment in each.tier.deployments)
     # What a tool brings depends on more than the question.
-    return None if any("tools" in each.params for each in tiers) else text
+    return None if any(_TOOLS & each.params.keys() for each in tiers) else text
 
 
 def _place(step: Step[Any], terms: SemanticCache) -> Place:
     request, route = step.request, step.route
     labels = Labels(request.step, request.tenant, prefix_key(request), terms.tags)
-    return Place(scope_key(request, route), partition_key(request, route), labels)
+    # What was learned by one way of comparing proves nothing of another.
+    scope = scope_key(request, (*route, _comparison(terms)))
+    return Place(scope, partition_key(request, route), labels)
+
+
+def _comparison(terms: SemanticCache) -> str:
+    """Name how answers are compared."""
+    if terms.same is None:
+        return "value" if terms.judge is None else f"judge {terms.judge}"
+    try:
+        return f"same {source_of(terms.same)}"
+    except ValueError:
+        # An object that can be called: what it does cannot be read, so its class stands for it.
+        kind = type(terms.same)
+        return f"same {kind.__module__}.{kind.__qualname__}"
+
+
+def _same_by(same: Callable[[Any, Any], bool], stored: Any, new: Any) -> bool | None:
+    try:
+        return bool(same(stored, new))
+    except Exception:  # noqa: BLE001  # the user's own; the answer is paid for, a lesson is lost
+        _LOG.warning("same=%r failed, so two answers were not compared.", same, exc_info=True)
+        return None

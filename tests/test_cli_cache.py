@@ -14,8 +14,10 @@ from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
 
 from tests.caching.answers import DAY_S, entry_of, key_of
+from tests.caching.similar.questions import question
 from tierflow.caching import Key
 from tierflow.caching.disk_store import DiskStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.store import Entry, Failure
 from tierflow.cli import cli
 from tierflow.errors import ConfigError
@@ -81,6 +83,27 @@ def test_looking_makes_no_folder_where_there_is_none(
     monkeypatch.chdir(project / "inside")
     assert run(*command).exit_code == 0
     assert list((project / "inside").iterdir()) == []
+
+
+def ask(project: Path, *asks: str) -> None:
+    with closing(SqliteSimilarStore(project / ".tierflow" / "similar.db")) as store:
+        for each in asks:
+            store.add(question(each))
+
+
+def test_stats_count_the_questions_too(filled: Path) -> None:
+    assert found("stats")["questions"] == 0
+    ask(filled, "a", "b")
+    assert found("stats")["questions"] == 2
+    assert run("stats").stdout.endswith("Kept for similar questions: 2\n")
+
+
+def test_stats_tell_the_answers_where_the_questions_are_lost(filled: Path) -> None:
+    (filled / ".tierflow" / "similar.db").write_text("no database" * 99)
+    done = run("stats")
+    assert (done.exit_code, "4 answers" in done.stdout) == (0, True)
+    assert "similar.db cannot be used" in done.stderr
+    assert found("stats")["questions"] is None
 
 
 # --- explain
@@ -186,7 +209,7 @@ def test_import_of_a_file_that_is_not_there_is_a_wrong_use() -> None:
     ],
 )
 def test_invalidate_removes_what_fits_all_options(options: tuple[str, ...], left: str) -> None:
-    assert found("invalidate", *options, "--yes") ["removed"] == 4 - len(left)
+    assert found("invalidate", *options, "--yes")["removed"] == 4 - len(left)
     here = [name for name in "abcd" if run("explain", key_of(name)).exit_code == 0]
     assert here == [*left]
 
@@ -238,6 +261,26 @@ def test_verify_names_each_fault_and_exits_with_1(filled: Path) -> None:
     assert line == f"{database}: key {key_of('a')}: no entry that tierflow wrote"
     assert run("verify", "--json").exit_code == 1
     assert found("verify")["faults"] == [line]
+
+
+def test_verify_names_damaged_questions(filled: Path) -> None:
+    ask(filled, "a", "a secret")
+    assert run("verify").exit_code == 0
+    database = filled / ".tierflow" / "similar.db"
+    with closing(sqlite3.connect(database)) as plain:
+        plain.execute("UPDATE questions_v1 SET value = 'x' WHERE id = 2")
+        plain.commit()
+    done = run("verify")
+    line = f"{database}: question 2 of p: its checksum does not fit"
+    assert (done.exit_code, done.stdout) == (1, f"{line}\n")
+    assert found("verify")["faults"] == [line]
+
+
+def test_verify_names_a_file_of_questions_that_is_none(filled: Path) -> None:
+    database = filled / ".tierflow" / "similar.db"
+    database.write_text("no database" * 99)
+    done = run("verify")
+    assert (done.exit_code, done.stdout) == (1, f"{database}: file is not a database\n")
 
 
 # --- encryption

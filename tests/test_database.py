@@ -1,8 +1,10 @@
 """Databases: how they are opened and shared, and that what goes wrong shows no secret."""
 
 import asyncio
+import os
 import socket
 import sqlite3
+import stat
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +135,36 @@ def test_the_version_of_a_file_differs_once_anyone_has_written(tmp_path: Path) -
         one.close()
         seen.append(one.version())
     assert len(set(seen)) == len(seen)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_only_its_owner_may_read_a_file_also_where_others_may_enter(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    names = [f"notes.db{suffix}" for suffix in ("", ".lock", "-shm", "-wal")]
+    before = os.umask(0)
+    try:
+        with closing(SqliteDatabase("notes", home / "notes.db", notes(None))) as database:
+            write(database, "a")
+            assert modes(home) == dict.fromkeys(names, 0o600)
+            for name in names:
+                (home / name).chmod(0o644)
+            with closing(SqliteDatabase("notes", home / "notes.db", notes(None))) as other:
+                assert read(other) == ["a"]
+            assert modes(home) == dict.fromkeys(names, 0o600)
+            write(database, "b")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    (home / "notes.db").chmod(0o400)
+    if os.geteuid() == 0:  # whom no mode hinders
+        with closing(SqliteDatabase("notes", home / "notes.db", notes(None))) as database:
+            assert read(database) == ["a", "b"]
+        assert modes(home)["notes.db"] == 0o400
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +17,12 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .caching import AnswerStore, Key, has_questions, open_similar_cache, open_store
+from .caching.opening import open_similar_store
+from .caching.similar import SimilarStore
 from .caching.store import Entry, Failure, Selection
 from .caching.transfer import export_entries, import_entries
 from .cli_explain import explain_question
+from .errors import StoreError
 from .settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,16 +40,29 @@ def cache() -> None:
 @cache.command("stats")
 @_JSON
 def cache_stats(*, as_json: bool) -> None:
-    """Count what is kept, per step."""
+    """Count what is kept, per step, and the questions kept for similar ones."""
     with _store() as store:
         found = store.stats()
+    questions = _count_questions()
     if as_json:
-        _print_json(asdict(found))
+        _print_json(asdict(found) | {"questions": questions})
         return
     failures = f" ({found.failures} of them failures)" if found.failures else ""
     click.echo(f"{found.path}: {found.entries} answers{failures}, {found.bytes / 1e6:.1f} MB")
     for step, count in found.steps.items():
         click.echo(f"  {step}: {count}")
+    if questions is not None:
+        click.echo(f"Kept for similar questions: {questions}")
+
+
+def _count_questions() -> int | None:
+    try:
+        with _similar_store() as similar:
+            return 0 if similar is None else sum(similar.partitions().values())
+    except StoreError as exc:
+        # The answers' figures are right without it.
+        click.echo(str(exc), err=True)
+        return None
 
 
 @cache.command("explain")
@@ -230,9 +247,9 @@ def cache_verify(*, as_json: bool) -> None:
     The exit code is 1 when there is any such thing.
     """
     count = 0
-    with _store() as store:
+    with _store() as store, _similar_store() as similar:
         found: list[str] = []
-        for line in store.faults():
+        for line in chain(store.faults(), () if similar is None else similar.faults()):
             count += 1
             if as_json:
                 found.append(line)
@@ -250,6 +267,15 @@ def cache_verify(*, as_json: bool) -> None:
 @contextmanager
 def _store() -> Generator[AnswerStore]:
     with closing(open_store(settings())) as store:
+        yield store
+
+
+@contextmanager
+def _similar_store() -> Generator[SimilarStore | None]:
+    if not has_questions(settings()):
+        yield None
+        return
+    with closing(open_similar_store(settings())) as store:
         yield store
 
 

@@ -6,10 +6,11 @@ with a child. What goes wrong is a StoreError with a remedy, and no password, SQ
 
 import os
 import sqlite3
+import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,20 +26,25 @@ from .errors import StoreError
 
 T = TypeVar("T")
 
+_OWNER_ONLY = 0o600
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Database(ABC):
-    """A database with its tables made. `name`: what errors call it.
+    """A database with its tables made. `name`: what errors call it. `shown`: its path or URL.
 
-    `schema`: in which schema the tables stand, None for SQLite.
+    `schema`: in which schema the tables stand, None for SQLite. `closings`: how often it was
+    closed; what was read before may be of a file that is not there any more.
     """
 
     schema: str | None
+    shown: str
+    closings: int
 
     def __init__(self, name: str, tables: sa.MetaData) -> None:
         self.name = name
         self._tables = tables
+        self.closings = 0
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
         _DATABASES.add(self)
@@ -60,6 +66,7 @@ class Database(ABC):
     def close(self) -> None:
         """Close the connections; the next use opens them again."""
         with self._opening:
+            self.closings += 1
             engine, self._engine = self._engine, None
             if engine is not None:
                 self._end(engine)
@@ -94,13 +101,17 @@ class Database(ABC):
 
 
 class SqliteDatabase(Database):
-    """A file of SQLite, which processes of one machine may share. `name`: "ledger", "cache"."""
+    """A file of SQLite, which processes of one machine may share. `name`: "ledger", "cache".
+
+    Only its owner may read it (mode 0600), whatever the folder's mode.
+    """
 
     schema = None
 
     def __init__(self, name: str, path: Path, tables: sa.MetaData) -> None:
         super().__init__(f"{name} {path}", tables)
         self.path = path
+        self.shown = str(path)
         self._watching = threading.Lock()
         self._watch: tuple[int, Any] | None = None
 
@@ -146,11 +157,13 @@ class SqliteDatabase(Database):
         )
         listen(engine, "connect", _prepare_sqlite)
         # Changing a new file to WAL fails at once where another process does the same.
-        with FileLock(f"{self.path}.lock", timeout=30), engine.begin() as connection:
-            for table in self._tables.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+        with FileLock(f"{self.path}.lock", timeout=30, mode=_OWNER_ONLY):
+            _make_private(self.path)
+            with engine.begin() as connection:
+                for table in self._tables.sorted_tables:
+                    connection.execute(CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        connection.execute(CreateIndex(index, if_not_exists=True))
         return engine
 
     def _end(self, engine: sa.Engine) -> None:
@@ -160,8 +173,9 @@ class SqliteDatabase(Database):
     def _errors(self) -> Generator[None]:
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
-            if getattr(original_of(exc), "sqlite_errorcode", None) in _DAMAGED:
+        # Its words about damage may quote the damage.
+        except (SQLAlchemyError, sqlite3.Error, OSError, UnicodeDecodeError) as exc:
+            if _is_of_a_damaged_file(exc):
                 # Otherwise the file would stay open after it is moved away.
                 self.close()
             raise StoreError(
@@ -182,10 +196,45 @@ def original_of(exc: BaseException) -> object:
     return getattr(exc, "orig", None) or exc
 
 
+def is_damage(error: StoreError) -> bool:
+    """Tell whether a file of SQLite is damaged, and not only out of reach."""
+    return error.__cause__ is not None and _is_of_a_damaged_file(error.__cause__)
+
+
 def reason_of(exc: BaseException) -> str:
     """Return the driver's words in one line: its further ones may quote rows."""
     said = original_of(exc)
     return (str(said).strip().splitlines() or [type(said).__name__])[0].rstrip(".")
+
+
+def _is_of_a_damaged_file(exc: BaseException) -> bool:
+    code: int | None = getattr(original_of(exc), "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(exc, UnicodeDecodeError)
+    # An extended code says more in its upper bytes.
+    return code & 0xFF in _DAMAGED
+
+
+def _make_private(path: Path) -> None:
+    """Make a file of SQLite, or take others' rights to it away. SQLite gives its log the same.
+
+    A file that is there is not opened: closing it would drop the locks that this process holds.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
+    except FileExistsError:
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            _take_rights_away(Path(f"{path}{suffix}"))
+
+
+def _take_rights_away(path: Path) -> None:
+    if not hasattr(os, "geteuid"):  # Windows has no such rights
+        return
+    # Some file systems have no rights to change; the folder's have to do there.
+    with suppress(OSError):
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+            path.chmod(stat.S_IMODE(found.st_mode) & _OWNER_ONLY)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -70,11 +70,12 @@ class SimilarCache:
 
     def invalidate(self, which: Selection) -> int:
         """Remove the questions that fit a selection. Return how many went."""
-        return self._store.invalidate(which)
-
-    def count(self) -> int:
-        """Count the questions of all partitions."""
-        return sum(self._store.partitions().values())
+        gone = self._store.invalidate(which)
+        if gone and self._folder is not None:
+            # Saved indexes still hold the vectors; they are made again.
+            for saved in self._folder.glob("*.index"):
+                saved.unlink(missing_ok=True)
+        return gone
 
     def learn(self, finding: Finding, *, same: bool, weight: float = 1.0) -> None:
         """See SimilarQuestions."""

@@ -41,7 +41,8 @@ class Finding:
 
     `score`: the probability that the candidate's answer is right, as the verifier sees it.
     `served`: it may be served. `would_serve` without that: it is one of the sampled checks.
-    `weight`: one over the probability of this check. `why`: one line.
+    `counts`: comparing it counts for the proof. `weight`: one over the probability of this check.
+    `why`: one line.
     """
 
     place: Place
@@ -55,6 +56,7 @@ class Finding:
     served: bool = False
     would_serve: bool = False
     vetoed: bool = False
+    counts: bool = False
     weight: float = 1.0
 
     def as_served(self) -> "Served | None":

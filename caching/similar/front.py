@@ -1,7 +1,7 @@
 """Front: one partition's questions in this process, read from the store's log as it grows.
 
 Finding a neighbour then costs no round trip. The store stays the truth: an index that is saved
-beside it only spares reading the vectors again.
+beside it only spares packing the vectors again, which takes minutes where there are a million.
 """
 
 import logging
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PAGE = 5000
-_SAVE_EVERY = 5000
+SAVED_FROM = 1000
+"""Smaller indexes are made again sooner than they are read, and conversations make many."""
+
+_SAVE_EVERY = 50_000
 """So many changes after the last save the index is saved again."""
 
 _COMPARED = 8
@@ -55,7 +58,9 @@ class Front:
         folder: Path | None = None,
     ) -> None:
         self._store, self._partition = store, partition
-        self._dimensions, self._fingerprint = dimensions, fingerprint
+        self._dimensions = dimensions
+        # An index is of one store: another one gives the same numbers to other questions.
+        self._space = f"{fingerprint} {store.identity()}"
         self._path = folder / f"{partition}.index" if folder else None
         self._known: dict[int, Known] = {}
         self._centres = Centres()
@@ -105,12 +110,12 @@ class Front:
         """Save the index, so that the next process starts sooner."""
         from .snapshot import save  # noqa: PLC0415  # imports the index, and that faiss
 
-        if self._path is not None and self._seq > self._saved:
+        if self._path is not None and self._seq > self._saved and len(self._known) >= SAVED_FROM:
             save(
                 self._index,
                 self._path,
                 partition=self._partition,
-                fingerprint=self._fingerprint,
+                fingerprint=self._space,
                 upto_seq=self._seq,
             )
             self._saved = self._seq
@@ -133,7 +138,7 @@ class Front:
         from .snapshot import load  # noqa: PLC0415  # likewise
 
         if self._path is not None:
-            loaded = load(self._path, partition=self._partition, fingerprint=self._fingerprint)
+            loaded = load(self._path, partition=self._partition, fingerprint=self._space)
             if loaded is not None and loaded[0].dimensions == self._dimensions:
                 index, upto = loaded
                 if self._read_texts(index, upto):

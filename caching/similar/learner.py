@@ -5,7 +5,7 @@ a conversation): a partition goes by its own proof as soon as it has one, and un
 step's, unless its own checks speak against that.
 """
 
-from collections import deque
+from collections import OrderedDict
 from math import log
 
 from .likeness import CONSENSUS, FEATURES
@@ -18,6 +18,8 @@ _REMEMBERED = 10_000
 """Of older observations nothing is kept in memory; the newest are proof enough."""
 
 _AGAINST = 2.0
+_MOST_PARTITIONS = 1024
+"""So many partitions have a proof of their own, those checked last."""
 
 
 class Learner:
@@ -31,7 +33,7 @@ class Learner:
         self.drifts = 0
         self._last = 0
         self._pooled = Proof(promise, confidence)
-        self._own: dict[str, Proof] = {}
+        self._own: OrderedDict[str, Proof] = OrderedDict()
         self._against: dict[str, float] = {}
         self._begin()
 
@@ -51,11 +53,8 @@ class Learner:
                 self.verifier.learn(each.features, right=each.right, weight=each.weight)
 
     def _begin(self) -> None:
-        newest: deque[tuple[int, Observation]] = deque(maxlen=_REMEMBERED)
-        while lines := self._store.observations(self.scope, self._last, _PAGE):
-            newest.extend(lines)
-            self._last = lines[-1][0]
-        for _, each in newest:
+        for number, each in self._store.newest(self.scope, _REMEMBERED):
+            self._last = number
             self._take(each)
             self.verifier.remember(each.features, right=each.right, weight=each.weight)
         self.verifier.fit()
@@ -66,7 +65,13 @@ class Learner:
         doubt = 1 - seen.score
         if seen.would_serve:
             self._weigh(seen)
-        own = self._own.setdefault(seen.partition, Proof(self.promise, self.confidence))
+        own = self._own.get(seen.partition)
+        if own is None:
+            own = self._own[seen.partition] = Proof(self.promise, self.confidence)
+        self._own.move_to_end(seen.partition)
+        if len(self._own) > _MOST_PARTITIONS:
+            gone, _ = self._own.popitem(last=False)
+            self._against.pop(gone, None)
         for proof in (own, self._pooled):
             if proof.add(
                 doubt=doubt, right=seen.right, weight=seen.weight, would_serve=seen.would_serve

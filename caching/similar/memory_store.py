@@ -2,8 +2,9 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ class MemorySimilarStore:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._identity = uuid4().hex
         self._live: dict[int, Asked] = {}
+        self._ids: dict[tuple[str, str], int] = {}
         self._last_id = 0
         self._logs: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self._last: Counter[str] = Counter()
@@ -25,10 +28,17 @@ class MemorySimilarStore:
         self._observations: defaultdict[str, list[Observation]] = defaultdict(list)
         self._version = 0
 
+    def identity(self) -> str:
+        """Return what tells this store from any other."""
+        return self._identity
+
     def add(self, asked: Asked) -> int:
-        """Keep a question. Return its id, which rises."""
+        """Keep a question, in place of another of its partition and key. Return its id."""
         with self._lock:
+            if (old := self._ids.get((asked.partition, asked.key))) is not None:
+                self._drop(old)
             self._last_id += 1
+            self._ids[asked.partition, asked.key] = self._last_id
             vector = np.array(asked.vector, np.float32)
             self._live[self._last_id] = replace(asked, vector=vector)
             self._log(asked.partition, self._last_id)
@@ -89,6 +99,13 @@ class MemorySimilarStore:
             after = max(0, after)
             return list(enumerate(known[after : after + limit], start=after + 1))
 
+    def newest(self, scope: str, count: int) -> Sequence[tuple[int, Observation]]:
+        """Return a scope's newest observations, at most `count`, oldest first."""
+        with self._lock:
+            known = self._observations.get(scope, [])
+            first = max(0, len(known) - max(0, count))
+            return list(enumerate(known[first:], start=first + 1))
+
     def version(self) -> int:
         """Return how often anything was written."""
         return self._version
@@ -110,6 +127,10 @@ class MemorySimilarStore:
             found = next(labels, None)
             return None if found is None else (next(seen, ""), found)
 
+    def faults(self) -> Iterator[str]:
+        """Yield nothing: memory is not checked."""
+        return iter(())
+
     def close(self) -> None:
         """Nothing is open; what is kept stays."""
 
@@ -122,7 +143,11 @@ class MemorySimilarStore:
     def _remove(self, holds: Callable[[int, Asked], bool]) -> int:
         going = [id_ for id_, asked in self._live.items() if holds(id_, asked)]
         for id_ in going:
-            partition = self._live.pop(id_).partition
-            del self._logs[partition][self._seq[id_]]
-            self._log(partition, id_)
+            self._drop(id_)
         return len(going)
+
+    def _drop(self, id_: int) -> None:
+        gone = self._live.pop(id_)
+        del self._ids[gone.partition, gone.key]
+        del self._logs[gone.partition][self._seq[id_]]
+        self._log(gone.partition, id_)

@@ -8,9 +8,11 @@ capital is there is proven at any time, not just once. Betting: Waudby-Smith & R
 2010.09686. Levels are tested from fixed first ones towards greater doubt, each only after the one
 before it, so that many levels cost no confidence (fixed-sequence testing).
 
-The bet holds for questions that keep coming from where the checked ones came from. Against drift
-the checks of served hits are watched for a rate of three times the promise (CUSUM, Page 1954): an
-alarm throws all proof away.
+What is refuted is that hits were wrong that often all along. It says something of the next hit as
+far as questions keep coming from where the checked ones came from, and a refitted verifier ranks
+no worse than those before it. Each partition's own proof, each restart of a process and each alarm
+begin new bets with the full confidence. Against drift the checks of served hits are watched for a
+rate of three times the promise (CUSUM, Page 1954): an alarm throws all proof away.
 """
 
 from math import log, sqrt

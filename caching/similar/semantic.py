@@ -6,10 +6,11 @@ Until it is proven, nothing is served.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..keys import Key
 from ..policy import SemanticCache
@@ -24,8 +25,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_MOST_OPEN = 1024
-"""Each conversation is a partition of its own; those that nobody asks in any more are closed."""
+T = TypeVar("T")
+
+_MOST_FRONTS = 256
+"""So many partitions stay in memory, those used last: a conversation is a partition, too."""
+
+
+@dataclass(slots=True)
+class _Shelf(Generic[T]):
+    """A front or a learner, and the version of the store it has read. `lock`: for both."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    held: T | None = None
+    read: int | None = None
 
 
 class SimilarQuestions:
@@ -48,71 +60,102 @@ class SimilarQuestions:
         self._store, self._dimensions = store, dimensions
         self._chance, self._clock = chance, clock
         self._fingerprint, self._folder = fingerprint, folder
-        self._fronts: dict[str, tuple[Front, int | None]] = {}
-        self._learners: dict[tuple[str, float, float], tuple[Learner, int | None]] = {}
+        # Fronts before learners, where both are locked.
+        self._fronts: OrderedDict[str, _Shelf[Front]] = OrderedDict()
+        self._learners: dict[tuple[str, float, float], _Shelf[Learner]] = {}
         self._lock = threading.Lock()
 
     def find(
         self, place: Place, ask: str, vector: "NDArray[np.float32]", terms: SemanticCache
     ) -> Finding:
         """Look for a stored question whose answer may be served. Raises StoreError."""
-        with self._lock:
-            front, learner = self._front(place), self._learner(place, terms)
-            finding = self._judged(front, learner, Finding(place, terms, ask, vector, "first ask"))
+        fronts, learners = self._front(place.partition), self._learner(place.scope, terms)
+        with fronts.lock, learners.lock:
+            front = self._read_front(place, fronts)
+            learner = self._read_learner(place, terms, learners)
+            finding = _judged(front, learner, Finding(place, terms, ask, vector, "first ask"))
             if not finding.would_serve:
                 return finding
             proof = learner.proof(place.partition)
             share = 1.0 if proof is None else proof.audit_share(1 - finding.score)
-            if self._chance() < share:
-                return replace(finding, weight=1 / share, why="sampled check of a would-be hit")
-            return replace(finding, served=True)
+        if self._chance() < share:
+            return replace(finding, weight=1 / share, why="sampled check of a would-be hit")
+        return replace(finding, served=True)
 
     def learn(self, finding: Finding, *, same: bool, weight: float = 1.0) -> None:
         """Take in whether the candidate's answer was the same as the new one. Raises StoreError.
 
-        `weight`: one over the share of such cases that the caller compares.
+        `weight`: one over the share of such cases that the caller compares. Raises ValueError for
+        a finding without a candidate.
         """
-        source = "audit" if finding.would_serve else "miss"
-        self._observe(finding, same=same, weight=finding.weight * weight, source=source)
+        found, place = finding.candidate, finding.place
+        if found is None:
+            raise ValueError("The finding has no candidate that could have been compared.")
+        self._store.observe(
+            Observation(
+                scope=place.scope,
+                partition=place.partition,
+                at=self._clock(),
+                features=finding.features,
+                score=finding.score,
+                weight=finding.weight * weight,
+                would_serve=finding.would_serve,
+                right=same,
+                source="audit" if finding.would_serve else "miss",
+                value=found.value,
+            )
+        )
+        # Now, where a model was waited for anyway, and not when the next hit is looked for.
+        learners = self._learner(place.scope, finding.terms)
+        with learners.lock:
+            self._read_learner(place, finding.terms, learners)
 
     def keep(self, finding: Finding, key: Key, value: str) -> int:
         """Keep the question that was asked: its answer lies under `key`. Return its id."""
         place = finding.place
-        asked = Asked(place.partition, key, finding.ask, finding.vector, value, place.labels)
-        with self._lock:
-            return self._store.add(asked)
+        return self._store.add(
+            Asked(place.partition, key, finding.ask, finding.vector, value, place.labels)
+        )
 
     def forget(self, finding: Finding) -> None:
         """Remove the candidate: its answer is no longer there."""
         if finding.candidate is not None:
-            with self._lock:
-                self._store.remove(finding.candidate.id)
+            self._store.remove(finding.candidate.id)
 
     def reject(self, served: Served) -> None:
-        """Remove a stored question, and count a wrong hit: somebody said so. Raises StoreError."""
-        seen = Observation(
-            scope=served.scope,
-            partition=served.partition,
-            at=self._clock(),
-            features=served.features,
-            score=served.score,
-            weight=1.0,
-            would_serve=True,
-            right=False,
-            source="feedback",
-            value=served.value,
+        """Remove a stored question, and count a wrong hit: somebody said so. Raises StoreError.
+
+        Nothing happens if it was removed before: one hit is wrong once, however often it is said.
+        """
+        if not self._store.remove(served.id):
+            return
+        self._store.observe(
+            Observation(
+                scope=served.scope,
+                partition=served.partition,
+                at=self._clock(),
+                features=served.features,
+                score=served.score,
+                weight=1.0,
+                would_serve=True,
+                right=False,
+                source="feedback",
+                value=served.value,
+            )
         )
-        with self._lock:
-            self._store.remove(served.id)
-            self._store.observe(seen)
+        if self._folder is not None:
+            # The saved index still holds the vector; it is made again.
+            (self._folder / f"{served.partition}.index").unlink(missing_ok=True)
 
     def explain(
         self, place: Place, ask: str, vector: "NDArray[np.float32]", terms: SemanticCache
     ) -> Explanation:
         """Say what `find` would do, without sampling."""
-        with self._lock:
-            front, learner = self._front(place), self._learner(place, terms)
-            finding = self._judged(front, learner, Finding(place, terms, ask, vector, "first ask"))
+        fronts, learners = self._front(place.partition), self._learner(place.scope, terms)
+        with fronts.lock, learners.lock:
+            front = self._read_front(place, fronts)
+            learner = self._read_learner(place, terms, learners)
+            finding = _judged(front, learner, Finding(place, terms, ask, vector, "first ask"))
             proof = learner.proof(place.partition)
             return Explanation(
                 finding=finding,
@@ -129,80 +172,84 @@ class SimilarQuestions:
     def close(self) -> None:
         """Save the indexes; the next question opens them again."""
         with self._lock:
-            for front, _ in self._fronts.values():
-                front.close()
+            shelves = tuple(self._fronts.values())
             self._fronts.clear()
             self._learners.clear()
-            self._store.close()
+        for shelf in shelves:
+            _put_away(shelf)
+        self._store.close()
 
-    def _judged(self, front: Front, learner: Learner, finding: Finding) -> Finding:
-        near = front.near(finding.vector)
-        if not near:
-            return finding
-        like = likeness(finding.ask, near, front.centred(finding.vector, near), learner.record)
-        known = front[like.neighbour.id]
-        candidate = Candidate(
-            like.neighbour.id, known.key, known.value, known.ask, like.neighbour.similarity
-        )
-        finding = replace(finding, candidate=candidate, features=like.features)
-        if like.veto is not None:
-            return replace(finding, vetoed=True, why=f"the wording differs: {like.veto}")
-        score = learner.verifier.score(like.features)
-        why = _against(learner.proof(finding.place.partition), 1 - score)
-        return replace(finding, score=score, would_serve=not why, why=why or "verified")
-
-    def _observe(self, finding: Finding, *, same: bool, weight: float, source: str) -> None:
-        assert finding.candidate is not None  # noqa: S101  # whoever compares had a candidate
-        seen = Observation(
-            scope=finding.place.scope,
-            partition=finding.place.partition,
-            at=self._clock(),
-            features=finding.features,
-            score=finding.score,
-            weight=weight,
-            would_serve=finding.would_serve,
-            right=same,
-            source=source,
-            value=finding.candidate.value,
-        )
+    def _front(self, partition: str) -> _Shelf[Front]:
         with self._lock:
-            self._store.observe(seen)
-            # Now, where a model was waited for anyway, and not when the next hit is looked for.
-            self._learner(finding.place, finding.terms)
+            shelf = self._fronts.setdefault(partition, _Shelf())
+            self._fronts.move_to_end(partition)
+            gone = self._fronts.popitem(last=False)[1] if self._is_full else None
+        if gone is not None:
+            _put_away(gone)
+        return shelf
 
-    def _front(self, place: Place) -> Front:
+    @property
+    def _is_full(self) -> bool:
+        return len(self._fronts) > _MOST_FRONTS
+
+    def _learner(self, scope: str, terms: SemanticCache) -> _Shelf[Learner]:
+        with self._lock:
+            at = (scope, terms.max_wrong_rate, terms.confidence)
+            return self._learners.setdefault(at, _Shelf())
+
+    def _read_front(self, place: Place, shelf: _Shelf[Front]) -> Front:
         version = self._store.version()
-        # Taken out and put back: the last one is the one that was used last.
-        front, read = self._fronts.pop(place.partition, (None, None))
-        if front is None:
-            front = Front(
+        if shelf.held is None:
+            shelf.read = None
+            shelf.held = Front(
                 self._store,
                 place.partition,
                 self._dimensions,
                 fingerprint=self._fingerprint,
                 folder=self._folder,
             )
-            read = None
-        if version is None or version != read:
-            front.catch_up()
-            read = version
-        self._fronts[place.partition] = (front, read)
-        if len(self._fronts) > _MOST_OPEN:
-            longest_unused, _ = self._fronts.pop(next(iter(self._fronts)))
-            longest_unused.close()
-        return front
+        if version is None or version != shelf.read:
+            shelf.held.catch_up()
+            shelf.read = version
+        return shelf.held
 
-    def _learner(self, place: Place, terms: SemanticCache) -> Learner:
+    def _read_learner(self, place: Place, terms: SemanticCache, shelf: _Shelf[Learner]) -> Learner:
         version = self._store.version()
-        at = (place.scope, terms.max_wrong_rate, terms.confidence)
-        learner, read = self._learners.get(at, (None, None))
-        if learner is None:
-            learner = Learner(self._store, *at)
-            read = None
-        if version is None or version != read:
-            learner.catch_up()
-            self._learners[at] = (learner, version)
-        return learner
+        if shelf.held is None:
+            shelf.read = None
+            shelf.held = Learner(self._store, place.scope, terms.max_wrong_rate, terms.confidence)
+        if version is None or version != shelf.read:
+            shelf.held.catch_up()
+            shelf.read = version
+        return shelf.held
+
+
+def _put_away(shelf: _Shelf[Front]) -> None:
+    with shelf.lock:
+        if shelf.held is not None:
+            shelf.held.close()
+            shelf.held = None
+
+
+def _judged(front: Front, learner: Learner, finding: Finding) -> Finding:
+    near = front.near(finding.vector)
+    if not near:
+        return finding
+    like = likeness(finding.ask, near, front.centred(finding.vector, near), learner.record)
+    known = front[like.neighbour.id]
+    candidate = Candidate(
+        like.neighbour.id, known.key, known.value, known.ask, like.neighbour.similarity
+    )
+    finding = replace(finding, candidate=candidate, features=like.features)
+    if like.veto is not None:
+        return replace(finding, vetoed=True, why=f"the wording differs: {like.veto}")
+    score = learner.verifier.score(like.features)
+    proof = learner.proof(finding.place.partition)
+    why = _against(proof, 1 - score)
+    counts = proof is None or 1 - score <= proof.limits[-1]
+    return replace(
+        finding, score=score, would_serve=not why, counts=bool(counts), why=why or "verified"
+    )
 
 
 def _against(proof: Proof | None, doubt: float) -> str:
@@ -211,7 +258,8 @@ def _against(proof: Proof | None, doubt: float) -> str:
         return "this partition's own checks failed too often"
     if proof.level < 0:
         return f"not proven yet ({proof.evidence():.0%} of the way)"
-    if doubt > proof.limit:
+    # Written so that a doubt that is no number is too much.
+    if not doubt <= proof.limit:
         return f"too doubtful: {doubt:.2g} over {proof.limit:.2g}"
     return ""
 

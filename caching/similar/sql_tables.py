@@ -33,12 +33,14 @@ OBSERVATIONS: Final = "observations"
 class Tables:
     """The tables of a similar store. A new column makes a new table: older rows stay.
 
+    `store`: one row, with what tells this database from any other.
     `logs`: the last number of each log (of a partition's questions, of a scope's observations),
     and how many of its lines are live. A writer changes that row first, and so holds the log until
     its commit: numbers are committed in order, and a reader that saw one has seen all before it.
     """
 
     metadata: sa.MetaData
+    store: sa.Table
     logs: sa.Table
     questions: sa.Table
     observations: sa.Table
@@ -48,6 +50,12 @@ class Tables:
 def tables(schema: str | None) -> Tables:
     """Return the tables as they stand in a schema."""
     metadata = sa.MetaData(schema=schema)
+    store = sa.Table(
+        "similar_store_v1",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("identity", sa.LargeBinary, nullable=False),
+    )
     logs = sa.Table(
         "similar_logs_v1",
         metadata,
@@ -73,7 +81,18 @@ def tables(schema: str | None) -> Tables:
         sa.Column("ask", sa.LargeBinary),
         # float16: half the size, and cosines differ by less than 0.001.
         sa.Column("vector", _VECTOR),
+        # See sql_rows. Cleared too.
+        sa.Column("digest", sa.LargeBinary),
         sa.Index("questions_v1_log", "partition", "seq", unique=True),
+    )
+    live = questions.c.ask.is_not(None)
+    sa.Index(
+        "questions_v1_key",
+        questions.c.partition,
+        questions.c.key,
+        unique=True,
+        sqlite_where=live,
+        postgresql_where=live,
     )
     observations = sa.Table(
         "observations_v1",
@@ -89,5 +108,6 @@ def tables(schema: str | None) -> Tables:
         sa.Column("right", sa.Boolean, nullable=False),
         sa.Column("source", sa.String, nullable=False),
         sa.Column("value", sa.String, nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
     )
-    return Tables(metadata, logs, questions, observations)
+    return Tables(metadata, store, logs, questions, observations)

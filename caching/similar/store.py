@@ -3,7 +3,7 @@
 The store is the truth. Index and verifier are folds over its two logs, and can be built again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,7 +36,8 @@ class Asked:
 class Change:
     """One line of a partition's log. `seq` rises; `asked` is None when question `id` was removed.
 
-    A question that was removed before its addition was read shows up as its removal alone.
+    A question that was removed before its addition was read shows up as its removal alone. One
+    that is damaged, or sealed with another key, counts as removed.
     """
 
     seq: int
@@ -70,8 +71,15 @@ class Observation:
 class SimilarStore(Protocol):
     """Keeps questions and observations. Raises StoreError where the store cannot be used."""
 
+    def identity(self) -> str:
+        """Return what tells this store from any other; the same for all who share it."""
+        ...
+
     def add(self, asked: Asked) -> int:
-        """Keep a question; it is durable when this returns. Return its id, which rises."""
+        """Keep a question; it is durable when this returns. Return its id, which rises.
+
+        It replaces the question of the same partition and key: that one is removed.
+        """
         ...
 
     def remove(self, id: int) -> bool:  # noqa: A002  # what it is
@@ -99,7 +107,14 @@ class SimilarStore(Protocol):
     def observations(
         self, scope: str, after: int, limit: int = 10_000
     ) -> Sequence[tuple[int, Observation]]:
-        """Return a scope's observations after a number, in order, with their numbers."""
+        """Return a scope's observations after a number, in order, with their numbers.
+
+        Those that are damaged are left out.
+        """
+        ...
+
+    def newest(self, scope: str, count: int) -> Sequence[tuple[int, Observation]]:
+        """Return a scope's newest observations, at most `count`, oldest first."""
         ...
 
     def version(self) -> int | None:
@@ -118,6 +133,10 @@ class SimilarStore(Protocol):
 
         None if it has no question.
         """
+        ...
+
+    def faults(self) -> Iterator[str]:
+        """Check all that is kept; yield a line for each fault, which names where it is."""
         ...
 
     def close(self) -> None:

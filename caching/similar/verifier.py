@@ -61,7 +61,7 @@ class Verifier:
 
     def remember(self, features: tuple[float, ...], *, right: bool, weight: float) -> None:
         """Take in one check without fitting; call `fit` after the last."""
-        if len(features) == self._features:
+        if len(features) == self._features and np.isfinite(features).all():
             self._seen.append((features, right, min(weight, _MOST_WEIGHT)))
             self._learned += 1
 
@@ -75,7 +75,9 @@ class Verifier:
         weight = np.array([each[2] for each in self._seen])
         self._mean, self._scale = features.mean(0), features.std(0) + 1e-6
         begin = np.zeros_like(self._ridge) if self._weights is None else self._weights
-        self._weights = _logistic(self._terms(features), right, weight, self._ridge, begin)
+        found = _logistic(self._terms(features), right, weight, self._ridge, begin)
+        # Nothing is better than a ranking that is none.
+        self._weights = found if np.isfinite(found).all() else None
 
     def _terms(self, features: Floats) -> Floats:
         z = np.clip((features - self._mean) / self._scale, -_CLIP, _CLIP)

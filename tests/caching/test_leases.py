@@ -28,11 +28,15 @@ def other(answer_store: AnswerStore) -> Iterator[Leases]:
     found.close()
 
 
-def test_a_lease_is_one_owners_until_it_is_given_back(mine: Leases, other: Leases) -> None:
+def test_a_lease_is_one_owners_until_it_is_given_back_as_often_as_taken(
+    mine: Leases, other: Leases
+) -> None:
     assert mine.take(KEY)
     assert mine.take(KEY)
     assert not other.take(KEY)
     assert other.take(key_of("other"))
+    mine.give_back(KEY)
+    assert not other.take(KEY)
     mine.give_back(KEY)
     assert other.take(KEY)
 

@@ -30,9 +30,11 @@ def test_a_time_to_live_that_is_over_at_once_is_refused_with_the_remedy(ttl_s: f
 
 @pytest.mark.parametrize("name", ["stale_s", "failures_ttl_s"])
 def test_a_time_below_0_is_refused(name: str) -> None:
+    below: dict[str, Any] = {name: -1}
     with pytest.raises(ValueError, match=f"{name} is -1, but must not be below 0"):
-        ExactCache(**{name: -1})
-    assert getattr(ExactCache(**{name: 0}), name) == 0
+        ExactCache(**below)
+    off: dict[str, Any] = {name: 0}
+    assert getattr(ExactCache(**off), name) == 0
 
 
 def test_tags_that_are_one_text_are_refused_with_the_remedy() -> None:

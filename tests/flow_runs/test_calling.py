@@ -140,7 +140,7 @@ class TestTaskOptions:
         assert len(provider.calls) == 2
 
     def test_prefects_result_cache_never_mixes_up_tiers_and_shapes(
-        self, provider: FakeProvider, catalogue: Catalogue
+        self, provider: FakeProvider, catalogue: Catalogue, project: Path
     ) -> None:
         catalogue()
         provider.script("fast", Say("from fast"))
@@ -152,7 +152,9 @@ class TestTaskOptions:
             first, again = kept("b"), kept("b")
             return first, again, kept.with_options(tier="frontier")("b"), kept.answer("b").text
 
-        assert calls() == ("from fast", "from fast", "from frontier", "from fast")
+        # By itself Prefect keeps results in the user's home, from one test run to the next.
+        with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: project / "results"}):
+            assert calls() == ("from fast", "from fast", "from frontier", "from fast")
 
     def test_a_steps_function_inside_another_task_is_just_a_function(
         self, echoing: FakeProvider

@@ -110,8 +110,8 @@ def _serve(way: Way) -> None:
         if first not in steps:
             close_hands()
             os.chdir(first)
-            leases.LEASE_S = second
-            leases._RENEW_S = second / 10  # a test of what it does
+            for name, seconds in (("LEASE_S", second), ("_RENEW_S", second / 10)):
+                setattr(leases, name, seconds)
             mine = hands()
             mine.leases = _ToldLeases(mine.store)
             _say("there")

@@ -143,13 +143,17 @@ def test_a_rejection_in_one_process_counts_in_another(
 ) -> None:
     step = Way(is_async=False).step(about, cache=TERMS)
     asker.go_to(project)
-    assert asker.ask("about", FRESH[0]).cache == "semantic"
+    # Any one of them may be a sampled check.
+    assert "semantic" in {asker.ask("about", each).cache for each in FRESH[:6]}
     rejected = 0
-    while (answer := step(FRESH[1 + rejected])).cache == "semantic":
-        answer.reject()
-        rejected += 1
+    for each in FRESH[6:-5]:
+        if (answer := step(each)).cache == "semantic":
+            answer.reject()
+            rejected += 1
+        elif rejected >= 5:
+            break
     assert rejected >= 5
-    assert {asker.ask("about", each).cache for each in FRESH[-5:]} == {"miss"}
+    assert {asker.ask("about", each).cache for each in FRESH[-3:]} == {"miss"}
     with closing(sqlite3.connect(taught / "similar.db")) as similar:
         (count,) = similar.execute(
             "SELECT count(*) FROM observations_v1 WHERE source = 'feedback'"

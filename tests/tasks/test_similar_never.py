@@ -27,17 +27,26 @@ def named(prompt: Callable[..., Any]) -> Callable[..., Any]:
     return prompt
 
 
+def changed(**fields: Any) -> Callable[[str], Prompt]:
+    """Return the prompt that is taught, with something else in it."""
+
+    def prompt(ask: str) -> Prompt:
+        return replace(about(ask), **fields)
+
+    return named(prompt)
+
+
 def of_another_tenant(way: Way) -> Step:
-    return way.step(named(lambda ask: replace(about(ask), tenant="acme")), cache=TERMS)
+    return way.step(changed(tenant="acme"), cache=TERMS)
 
 
 def with_another_prefix(way: Way) -> Step:
-    return way.step(named(lambda ask: replace(about(ask), prefix="Name it.")), cache=TERMS)
+    return way.step(changed(prefix="Name it."), cache=TERMS)
 
 
 def with_an_example(way: Way) -> Step:
     examples = [("A lost key?", "key")]
-    return way.step(named(lambda ask: replace(about(ask), examples=examples)), cache=TERMS)
+    return way.step(changed(examples=examples), cache=TERMS)
 
 
 def after_another_history(way: Way) -> Step:
@@ -77,7 +86,7 @@ def of_another_name(way: Way) -> Step:
 
 
 def whose_answer_changes(way: Way) -> Step:
-    return way.step(named(lambda ask: replace(about(ask), volatile=True)), cache=TERMS)
+    return way.step(changed(volatile=True), cache=TERMS)
 
 
 def sampled(way: Way) -> Step:

@@ -26,7 +26,7 @@ def open_similar(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ope
 
             store = PostgresSimilarStore(SecretStr(url), seal=seal, poll_s=0.01)
         else:
-            from tierflow.caching.similar.sql_store import SqliteSimilarStore
+            from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 
             store = SqliteSimilarStore(tmp_path / "home" / "similar.db", seal=seal)
         opened.append(store)
@@ -44,7 +44,7 @@ def similar_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Si
     if request.param == "memory":
         store = MemorySimilarStore()
     elif request.param == "sqlite":
-        from tierflow.caching.similar.sql_store import SqliteSimilarStore
+        from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 
         store = SqliteSimilarStore(tmp_path / "home" / "similar.db")
     else:

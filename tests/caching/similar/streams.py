@@ -4,7 +4,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -41,20 +41,24 @@ def stream(
     return Stream(vectors, [f"answer {each}" for each in answer])
 
 
-def open_questions(store: SimilarStore | None = None, seed: int = 0, **given: Any) -> Any:
+def open_questions(
+    store: SimilarStore | None = None, seed: int = 0, *, folder: Path | None = None
+) -> SimilarQuestions:
     """Return the similar-question cache of one process, in memory unless a store is given."""
     return SimilarQuestions(
         MemorySimilarStore() if store is None else store,
-        given.pop("dimensions", DIMS),
+        DIMS,
         chance=random.Random(seed).random,
         clock=map(float, itertools.count(1_800_000_000)).__next__,
-        **given,
+        folder=folder,
     )
 
 
-def place(partition: str = "p", scope: str = "s", **labels: str) -> Place:
+def place(
+    partition: str = "p", scope: str = "s", *, step: str = "triage", tenant: str = ""
+) -> Place:
     """Return where a step asks."""
-    return Place(scope, partition, Labels(**({"step": "triage"} | labels)))
+    return Place(scope, partition, Labels(step, tenant))
 
 
 def ask_all(

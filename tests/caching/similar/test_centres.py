@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.caching.similar.clouds import cloud, unit
-from tierflow.caching.similar import centres as module
 from tierflow.caching.similar.centres import Centres
 
 VECTORS = cloud(60)
+MOST = 4096
 
 
 def filled() -> Centres:
@@ -60,7 +60,7 @@ def test_opposites_cancel_out_and_are_near_to_nothing() -> None:
 
 def test_too_many_answers_are_of_no_kind() -> None:
     centres = Centres()
-    for number in range(module._MOST_ANSWERS):
+    for number in range(MOST):
         centres.add(f"answer {number}", VECTORS[0])
     assert len(centres.similarities(VECTORS[0], ["answer 1", "answer 2"])) == 2
 

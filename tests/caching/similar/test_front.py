@@ -1,17 +1,18 @@
 """A front knows of its partition what the store knows, however it began."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.caching.similar.clouds import DIMS, cloud
+from tests.caching.similar.clouds import DIMS, Vectors, cloud
 from tests.caching.similar.questions import question
 from tierflow.caching.similar import front as module
 from tierflow.caching.similar.front import Front
+from tierflow.caching.similar.index import PartitionIndex
 from tierflow.caching.similar.memory_store import MemorySimilarStore
 from tierflow.caching.similar.store import SimilarStore
 
@@ -34,8 +35,15 @@ def open_front(store: SimilarStore, folder: Path | None = None, fingerprint: str
 def knows(front: Front) -> list[tuple[str, float]]:
     """The nearest to some vectors, as it would tell them."""
     return [
-        (each.ask, round(each.similarity, 3)) for asked in VECTORS[:10] for each in front.near(asked)
+        (each.ask, round(each.similarity, 3))
+        for asked in VECTORS[:10]
+        for each in front.near(asked)
     ]
+
+
+@pytest.fixture(autouse=True)
+def _small_indexes_are_saved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAVED_FROM", 1)
 
 
 @pytest.fixture
@@ -107,7 +115,13 @@ def test_a_saved_index_is_used_and_caught_up_with_what_came_since(
     add(similar_store, range(30, 40))
     expected = open_front(similar_store)
     added: list[int] = []
-    monkeypatch.setattr(Front, "_add", _counting(Front._add, added))
+    add_many = PartitionIndex.add_many
+
+    def counting(self: PartitionIndex, ids: Sequence[int], vectors: Vectors) -> None:
+        added.append(len(ids))
+        add_many(self, ids, vectors)
+
+    monkeypatch.setattr(PartitionIndex, "add_many", counting)
 
     front = open_front(similar_store, tmp_path)
 
@@ -118,14 +132,6 @@ def test_a_saved_index_is_used_and_caught_up_with_what_came_since(
         assert front.centred(VECTORS[3], [each]) == pytest.approx(
             expected.centred(VECTORS[3], [each]), abs=1e-5
         )
-
-
-def _counting(add_: object, added: list[int]) -> object:
-    def counting(self: Front, ids: list[int], asked: object) -> None:
-        added.append(len(ids))
-        add_(self, ids, asked)  # type: ignore[operator]
-
-    return counting
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "changed", "of another encoder"])
@@ -153,12 +159,29 @@ def test_an_index_that_is_gone_or_damaged_is_built_anew(tmp_path: Path, damage: 
     assert path.exists()
 
 
+@pytest.fixture
+def one_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stores say that they are the same one, as a store and a copy of its file do."""
+
+    def identity(_: MemorySimilarStore) -> str:
+        return "one"
+
+    monkeypatch.setattr(MemorySimilarStore, "identity", identity)
+
+
 @pytest.mark.parametrize("kept", [10, 30, 50])
+@pytest.mark.parametrize("copied", [True, False])
 @pytest.mark.usefixtures("caplog_at_warning")
 def test_the_index_of_another_store_is_not_taken_for_ours(
-    tmp_path: Path, kept: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    kept: int,
+    copied: bool,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
     """The store was deleted, or another one is used: the same ids are other questions."""
+    if copied:
+        request.getfixturevalue("one_identity")
     old = MemorySimilarStore()
     add(old, range(30))
     open_front(old, tmp_path).close()
@@ -167,7 +190,7 @@ def test_the_index_of_another_store_is_not_taken_for_ours(
 
     front = open_front(new, tmp_path)
 
-    assert "of another store" in caplog.text
+    assert "is built anew" in caplog.text
     assert len(front) == kept
     assert knows(front) == knows(open_front(new))
     assert [front.near(VECTORS[30 + each])[0].ask for each in range(kept)] == [
@@ -176,6 +199,7 @@ def test_the_index_of_another_store_is_not_taken_for_ours(
 
 
 @pytest.mark.parametrize("since", [1, 3, 20])
+@pytest.mark.usefixtures("one_identity")
 def test_an_index_from_after_the_copy_that_the_store_was_put_back_from_is_not_used(
     tmp_path: Path, since: int
 ) -> None:
@@ -190,6 +214,7 @@ def test_an_index_from_after_the_copy_that_the_store_was_put_back_from_is_not_us
     assert knows(open_front(copy, tmp_path)) == knows(open_front(copy))
 
 
+@pytest.mark.usefixtures("one_identity")
 def test_the_same_questions_in_another_order_are_another_store(tmp_path: Path) -> None:
     store, other = MemorySimilarStore(), MemorySimilarStore()
     add(store, range(30))
@@ -209,6 +234,17 @@ def test_the_index_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
     add(store, range(19, 20))
     front.catch_up()
     assert path.exists()
+
+
+def test_a_small_index_is_not_worth_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAVED_FROM", 10)
+    store = MemorySimilarStore()
+    add(store, range(9))
+    open_front(store, tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+    add(store, range(9, 10))
+    open_front(store, tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.index"]
 
 
 def test_a_front_of_nothing_leaves_no_file(tmp_path: Path) -> None:

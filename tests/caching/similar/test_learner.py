@@ -1,5 +1,7 @@
 """What is learned is a fold over the checks: whoever reads them has learned the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,13 @@ from tierflow.caching.similar.store import Observation, SimilarStore
 PROMISE = 0.1
 
 
-def check(right: bool = True, **given: object) -> Observation:
-    fields = {"features": (0.0,) * len(FEATURES), "score": 0.999, "weight": 1.0}
-    return observation(**(fields | {"would_serve": False, "right": right} | given))
+def check(right: bool = True, **given: Any) -> Observation:
+    fields: dict[str, Any] = {"features": (0.0,) * len(FEATURES), "score": 0.999, "weight": 1.0}
+    fields |= {"would_serve": False, "right": right}
+    return observation(given.pop("scope", "s"), **(fields | given))
 
 
-def checks(count: int, seed: int = 0, **given: object) -> list[Observation]:
+def checks(count: int, seed: int = 0, **given: Any) -> list[Observation]:
     """Checks in which the first feature tells what is right."""
     random = np.random.default_rng(seed)
     rows = random.normal(size=(count, len(FEATURES)))
@@ -50,7 +53,6 @@ def state(learner: Learner, partition: str = "p") -> object:
     return (
         learner.record,
         learner.drifts,
-        learner._against,
         proof and (proof.level, proof.checked, proof.wrong, proof.hits, proof.evidence()),
     )
 

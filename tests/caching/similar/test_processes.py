@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from tests.caching.similar.questions import live, tail
 from tierflow.caching.similar.postgres_store import PostgresSimilarStore
-from tierflow.caching.similar.sql_store import SqliteSimilarStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.similar.store import SimilarStore
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,7 +23,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from tests.caching.similar.questions import live, question, tail
 from tierflow.caching.similar.postgres_store import PostgresSimilarStore
-from tierflow.caching.similar.sql_store import SqliteSimilarStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 
 place, me, each = sys.argv[1], sys.argv[2], int(sys.argv[3])
 is_url = place.startswith("postgresql")

@@ -1,6 +1,7 @@
 """Similar stores in a database: several openings of one, its seal, and what a removal leaves."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.caching.similar.questions import direction, live, observation, questi
 from tests.postgres import PostgresServer
 from tierflow.caching.sealing import Seal
 from tierflow.caching.similar.postgres_store import PostgresSimilarStore
-from tierflow.caching.similar.sql_store import SqliteSimilarStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.similar.store import SimilarStore
 from tierflow.caching.store import Selection
 from tierflow.errors import StoreError
@@ -38,6 +39,36 @@ def test_what_one_opening_writes_another_reads(open_similar: Opener) -> None:
     assert one.partitions() == {}
     number = other.observe(observation())
     assert one.observations("s", 0) == [(number, observation())]
+
+
+def test_all_openings_of_one_database_have_one_identity(open_similar: Opener) -> None:
+    one, other = open_similar(), open_similar()
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(store.identity) for store in (one, other)]
+    assert {each.result() for each in asked} == {one.identity()}
+
+
+def test_a_new_file_has_another_identity(tmp_path: Path) -> None:
+    path = tmp_path / "similar.db"
+    with closing(SqliteSimilarStore(path)) as store:
+        before = store.identity()
+        store.close()
+        path.unlink()
+        assert store.identity() != before
+
+
+def test_a_new_database_has_another_identity(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    another = postgres_server.new_database()
+    try:
+        with (
+            closing(PostgresSimilarStore(SecretStr(postgres_url))) as one,
+            closing(PostgresSimilarStore(SecretStr(another))) as other,
+        ):
+            assert one.identity() != other.identity()
+    finally:
+        postgres_server.drop_database(another)
 
 
 def test_the_version_differs_after_each_write_of_another(open_similar: Opener) -> None:
@@ -111,8 +142,9 @@ def test_a_removed_row_keeps_neither_text_nor_vector_nor_tags(postgres_url: str)
     with closing(PostgresSimilarStore(SecretStr(postgres_url))) as store:
         assert store.remove(store.add(question("a")))
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as plain:
-        found = plain.execute("SELECT ask, vector, tags FROM tierflow.questions_v1").fetchall()
-    assert found == [(None, None, [])]
+        columns = "ask, vector, tags, digest"
+        found = plain.execute(f"SELECT {columns} FROM tierflow.questions_v1").fetchall()
+    assert found == [(None, None, [], None)]
 
 
 @pytest.fixture
@@ -140,16 +172,16 @@ def test_many_questions_of_several_partitions_are_found_by_the_index(postgres_ur
         wait_for(lambda: plain.execute(used).fetchone() != (0,))
 
 
-def test_each_dimension_has_one_index(postgres_url: str) -> None:
-    for _ in range(2):
-        with closing(PostgresSimilarStore(SecretStr(postgres_url))) as store:
-            for dims in (3, 8, 3):
+def test_each_dimension_has_one_index_from_the_first_search_on(postgres_url: str) -> None:
+    hnsw = "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%' ORDER BY 1"
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as plain:
+        for dims, known in ((8, []), (3, ["8"]), (8, ["3", "8"])):
+            with closing(PostgresSimilarStore(SecretStr(postgres_url))) as store:
                 store.add(question("a", f"of {dims}", vector=direction(1, dims)))
-    with psycopg.connect(postgres_url.replace("+psycopg", "")) as plain:
-        found = plain.execute(
-            "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%' ORDER BY 1"
-        ).fetchall()
-    assert found == [("questions_v1_hnsw_3",), ("questions_v1_hnsw_8",)]
+                expected = [(f"questions_v1_hnsw_{each}",) for each in known]
+                assert plain.execute(hnsw).fetchall() == expected
+                assert len(store.nearest(f"of {dims}", direction(1, dims), 2)) == 1
+        assert len(plain.execute(hnsw).fetchall()) == 2
 
 
 def test_a_server_that_is_gone_is_named_and_used_again_when_it_is_back(

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.caching.similar.questions import direction, live, observation, question, tail
+from tierflow.caching.similar.memory_store import MemorySimilarStore
 from tierflow.caching.similar.store import Change, SimilarStore
 from tierflow.caching.store import Labels, Selection
 
@@ -90,8 +91,10 @@ def test_whoever_reads_the_changes_now_and_then_knows_what_is_there(
     after = 0
     for what, number, reads in steps:
         if what == "a":
-            ask = f"{len(expected)} {number}"
-            expected[similar_store.add(question(ask, partition))] = ask
+            id_ = similar_store.add(question(str(number), partition))
+            # It replaces the one of the same key.
+            expected = {known: ask for known, ask in expected.items() if ask != str(number)}
+            expected[id_] = str(number)
         elif expected:
             going = list(expected)[number % len(expected)]
             assert similar_store.remove(going)
@@ -184,6 +187,66 @@ def test_observations_come_back_as_they_were_in_order(similar_store: SimilarStor
     assert similar_store.observations("s", numbers[0]) == expected[1:]
     assert similar_store.observations("s", 0, 2) == expected[:2]
     assert similar_store.observations("nobody's", 0) == []
+
+
+def test_the_newest_observations_come_oldest_first(similar_store: SimilarStore) -> None:
+    made = [observation(at=float(number)) for number in range(5)]
+    numbers = [similar_store.observe(each) for each in made]
+    similar_store.observe(observation("another scope"))
+    kept = list(zip(numbers, made, strict=True))
+    assert similar_store.newest("s", 2) == kept[3:]
+    assert similar_store.newest("s", 9) == kept
+    assert similar_store.newest("s", 0) == []
+    assert similar_store.newest("nobody's", 2) == []
+
+
+def test_a_question_replaces_the_one_of_its_partition_and_key(similar_store: SimilarStore) -> None:
+    first = similar_store.add(question("a"))
+    others = [similar_store.add(question("b")), similar_store.add(question("a", "elsewhere"))]
+    seen = tail(similar_store, "p")[-1].seq
+    again = similar_store.add(question("a", vector=direction(1)))
+    assert again > first
+    changes = similar_store.changes("p", seen)
+    assert [(each.id, each.asked is None) for each in changes] == [(first, True), (again, False)]
+    assert live(tail(similar_store, "p")) == {others[0]: "b", again: "a"}
+    assert live(tail(similar_store, "elsewhere")) == {others[1]: "a"}
+    assert similar_store.partitions() == {"elsewhere": 1, "p": 2}
+    assert not similar_store.remove(first)
+    assert similar_store.remove(again)
+    assert live([*similar_store.changes("p", 0)]) == {others[0]: "b"}
+
+
+def test_threads_that_add_one_question_leave_one(similar_store: SimilarStore) -> None:
+    together = Barrier(6)
+
+    def write(_: int) -> int:
+        together.wait()
+        return max(similar_store.add(question("a")) for _ in range(5))
+
+    with ThreadPoolExecutor(6) as pool:
+        ids = list(pool.map(write, range(6)))
+    assert live(tail(similar_store, "p")) == {max(ids): "a"}
+    assert similar_store.partitions() == {"p": 1}
+    assert list(similar_store.faults()) == []
+
+
+def test_a_store_tells_itself_from_others(similar_store: SimilarStore) -> None:
+    mine = similar_store.identity()
+    assert mine
+    assert mine != MemorySimilarStore().identity()
+    similar_store.add(question("a"))
+    similar_store.close()
+    assert similar_store.identity() == mine
+
+
+def test_nothing_is_damaged_where_nobody_damaged_it(similar_store: SimilarStore) -> None:
+    for number in range(5):
+        similar_store.add(question(str(number), labels=Labels("ü", "✓", "", (",", '"'))))
+        similar_store.observe(observation(at=-0.0, score=1, weight=1e300))
+    similar_store.remove(1)
+    similar_store.add(question("3"))
+    assert list(similar_store.faults()) == []
+    assert len(similar_store.observations("s", 0)) == 5
 
 
 def test_the_version_differs_after_each_own_write(similar_store: SimilarStore) -> None:

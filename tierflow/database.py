@@ -196,11 +196,6 @@ def original_of(exc: BaseException) -> object:
     return getattr(exc, "orig", None) or exc
 
 
-def is_damage(error: StoreError) -> bool:
-    """Tell whether a file of SQLite is damaged, and not only out of reach."""
-    return error.__cause__ is not None and _is_of_a_damaged_file(error.__cause__)
-
-
 def reason_of(exc: BaseException) -> str:
     """Return the driver's words in one line: its further ones may quote rows."""
     said = original_of(exc)

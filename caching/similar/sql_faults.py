@@ -28,8 +28,7 @@ def row_faults(
         ("observation", observations, observation),
     ]
     for name, rows, read in kinds:
-        found: Iterable[Any] = connection.execute(rows.execution_options(yield_per=_AT_ONCE))
-        for number, *row in found:
+        for number, *row in _all(connection, rows.execution_options(yield_per=_AT_ONCE)):
             try:
                 read(row)
             except UnreadableError as exc:
@@ -39,29 +38,31 @@ def row_faults(
 def log_faults(connection: sa.Connection, tables: Tables, read: Read) -> Iterator[str]:
     """Yield a line for each log whose last number or count is not that of its rows."""
     logs, asked, seen = tables.logs, tables.questions.c, tables.observations.c
-    columns = map(read, (logs.c.kind, logs.c.name, logs.c.last, logs.c.live))
-    lines: sa.Result[Any] = connection.execute(sa.select(*columns))
+    noted_there = sa.select(*map(read, (logs.c.kind, logs.c.name, logs.c.last, logs.c.live)))
     known: dict[tuple[bytes, bytes], tuple[int, int]] = {
-        (bytes_of(line[0]), bytes_of(line[1])): (line[2], line[3]) for line in lines.all()
+        (bytes_of(kind), bytes_of(name)): (last, live)
+        for kind, name, last, live in _all(connection, noted_there)
     }
     counts = {
         QUESTIONS: (asked.partition, asked.seq, sa.func.count(asked.ask)),
         OBSERVATIONS: (seen.scope, seen.seq, sa.func.count()),
     }
     for kind, (name, seq, live) in counts.items():
-        numbers = (sa.func.min(read(seq)), sa.func.max(read(seq)))
-        found: Iterable[Any] = connection.execute(
-            sa.select(read(name), *numbers, live).group_by(name)
-        )
-        for whose, first, last, count in found:
+        first = sa.func.min(sa.func.coalesce(read(seq), 0))
+        there = sa.select(read(name), first, sa.func.max(read(seq)), live).group_by(name)
+        for whose, begin, last, count in _all(connection, there):
             noted, counted = known.get((kind.encode(), bytes_of(whose)), (0, 0))
             which = f"log of the {kind} of {_shown(whose)}"
-            if first < 1:
-                yield f"{which}: it begins at number {first}"
-            if noted < last:
+            if begin < 1:
+                yield f"{which}: it begins at number {begin}"
+            if last is not None and noted < last:
                 yield f"{which}: it ends at number {noted}, but number {last} is there"
             if counted != count:
                 yield f"{which}: it counts {counted}, but {count} are there"
+
+
+def _all(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> Iterable[Any]:
+    return connection.execute(query)
 
 
 def bytes_of(kept: bytes | str | None) -> bytes:

@@ -172,7 +172,8 @@ def read_observation(row: Sequence[Any]) -> Observation:
 
 
 def _text(kept: bytes | str) -> str:
-    return kept if isinstance(kept, str) else kept.decode()
+    # There may be nothing in a damaged row, which is a TypeError.
+    return kept if isinstance(kept, str) else bytes(kept).decode()
 
 
 def _damaged() -> UnreadableError:

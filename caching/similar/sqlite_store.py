@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
-from ...database import SqliteDatabase, is_damage, reason_of
+from ...database import SqliteDatabase, reason_of
 from ...errors import StoreError
 from ..sealing import Seal
 from .sql_rows import HALF, observation_row
@@ -84,9 +84,7 @@ class SqliteSimilarStore(SqlSimilarStore):
         try:
             yield from super().faults()
         except StoreError as exc:
-            if exc.__cause__ is None or not is_damage(exc):
-                raise
-            yield f"{self._database.shown}: {reason_of(exc.__cause__)}"
+            yield f"{self._database.shown}: {reason_of(exc.__cause__ or exc)}"
 
     def _add(self, row: Mapping[str, Any]) -> int | None:
         turn = self._turn_of(QUESTIONS, row["partition"])

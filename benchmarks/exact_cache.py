@@ -11,7 +11,6 @@ building the same object from it; two processes get at least 1.5 times as much a
 
 import argparse
 import gc
-import json
 import multiprocessing
 import os
 import platform
@@ -32,7 +31,7 @@ from rich.table import Table
 from tierflow.caching import Key
 
 from .answer_stores import PEERS, Store, entry, tierflow_disk
-from .running import at_least_one, end
+from .running import at_least_one, end, write
 
 OURS = "tierflow_disk"
 MOST_OVER_RAW = 2.0
@@ -235,9 +234,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, end)
     found = measure(options.calls, options.rounds, options.seconds)
     show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2))
-        _console.print(f"Wrote {options.json}")
+    write(found, options.json)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ two bills, lower is better:
 """
 
 import argparse
-import json
 import os
 import signal
 import time
@@ -41,7 +40,7 @@ from tests.fakes.billing import Rules, Tally, tokens_of
 from tests.fakes.terms import TERMS
 
 from . import servers
-from .running import at_least_one, end, enter
+from .running import at_least_one, end, enter, write
 
 PREFIX_TOKENS = 4400
 _SENTENCE = "Sort the message of the customer to the desk that should answer it. "
@@ -234,10 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, end)  # so that the servers end with us
     found = measure(options.calls, options.concurrency)
     show(found)
-    if options.json:
-        data = report(found, options.calls, options.concurrency)
-        options.json.write_text(json.dumps(data, indent=2))
-        _console.print(f"Wrote {options.json}")
+    write(report(found, options.calls, options.concurrency), options.json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Running: what every benchmark's command line needs. Measures nothing."""
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 
 def enter(home: Path, api_url: str) -> None:
@@ -31,6 +34,13 @@ def at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not at least 1")
     return number
+
+
+def write(found: Mapping[str, Any], path: Path | None) -> None:
+    """Write what was measured as JSON, and say so; nothing for no path."""
+    if path is not None:
+        path.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        print(f"Wrote {path}", file=sys.stderr)
 
 
 def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  # a signal handler's form

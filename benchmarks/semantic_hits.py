@@ -15,7 +15,6 @@ says in how many of N mixed orders it was passed. Baselines see the same vectors
 """
 
 import argparse
-import json
 import os
 import platform
 import signal
@@ -33,7 +32,7 @@ from tierflow.encoder import encoder
 
 from . import question_sets
 from .question_sets import Pairs, Stream
-from .running import at_least_one, end
+from .running import at_least_one, end, write
 from .similarity_replay import CONFIDENCE, Done, Job, Sets, run
 from .similarity_report import report, show
 
@@ -149,9 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"{options.data} has no {what}. Set --data or TIERFLOW_DATA.")
     found = measure(_read(options.data, options.streams), options)
     show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2))
-        _console.print(f"Wrote {options.json}")
+    write(found, options.json)
 
 
 def _read(data: Path, only: Sequence[str] | None) -> dict[str, Stream | Pairs]:

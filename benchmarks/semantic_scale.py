@@ -40,7 +40,7 @@ from tierflow.caching.similar.store import Asked
 from tierflow.caching.store import Labels
 from tierflow.encoder import Encoder, encoder
 
-from .running import at_least_one, end, enter
+from .running import at_least_one, end, enter, write
 from .semantic_memory import NAMES
 from .semantic_peers import peers
 from .semantic_vectors import Base, Scale, Vectors, base, fresh, questions, scaled
@@ -350,9 +350,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _console.print("Stopped; nothing was written.")
         sys.exit(130)
     show(found)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2))
-        _console.print(f"Wrote {options.json}")
+    write(found, options.json)
 
 
 if __name__ == "__main__":

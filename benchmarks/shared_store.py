@@ -6,7 +6,6 @@ for one call, from one thread. The server is a real one on this machine, reached
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
@@ -30,6 +29,8 @@ from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.similar.store import Asked, Observation, SimilarStore
 from tierflow.caching.store import AnswerStore, Labels
 from tierflow.tracing.sql_ledger import SqlLedger
+
+from .running import write
 
 DIMS = 384
 TAIL = 1000
@@ -140,11 +141,9 @@ def main() -> None:
     for place, found in medians.items():
         for name, took_ms in found.items():
             print(f"{place:20} {name:26} {took_ms:9.4f}")
-    if chosen.json is not None:
-        versions = {name: version(name) for name in ("sqlalchemy", "psycopg", "numpy")}
-        about = {"questions": chosen.questions, "calls": chosen.calls, "dims": DIMS}
-        told = {"medians_ms": medians, "versions": versions, **about}
-        chosen.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
+    versions = {name: version(name) for name in ("sqlalchemy", "psycopg", "numpy")}
+    about = {"questions": chosen.questions, "calls": chosen.calls, "dims": DIMS}
+    write({"medians_ms": medians, "versions": versions, **about}, chosen.json)
 
 
 if __name__ == "__main__":

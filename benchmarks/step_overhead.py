@@ -9,7 +9,6 @@ turns, so that a change in the machine's load meets them all.
 import argparse
 import asyncio
 import gc
-import json
 import os
 import platform
 import signal
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import servers
-from .running import at_least_one, end, enter
+from .running import at_least_one, end, enter, write
 
 # What a flow's file imports, without and with tierflow. `import prefect` by itself loads little:
 # Prefect's names come on first use.
@@ -210,9 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, end)  # so that the servers end with us
     took = measure(options.calls, options.rounds)
     show(took)
-    if options.json:
-        options.json.write_text(json.dumps(report(took, options.calls, options.rounds), indent=2))
-        _console.print(f"Wrote {options.json}")
+    write(report(took, options.calls, options.rounds), options.json)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,28 @@ class UnreadableError(ValueError):
         self.damaged = damaged
 
 
+def may_be_open(seal: Seal | None, *, is_open: bool) -> bool:
+    """Tell whether a text is read as it is, or was sealed. Raises UnreadableError for neither."""
+    if is_open and seal is not None:
+        raise UnreadableError("not sealed, but cache.encryption_keys is set", damaged=False)
+    return is_open
+
+
+def unsealed(seal: Seal | None, key: str, text: str) -> str:
+    """Return a text that was sealed as `key text`. Raises UnreadableError."""
+    if seal is None:
+        raise UnreadableError("sealed, but cache.encryption_keys is not set", damaged=False)
+    try:
+        whose, _, opened = seal.open(text).partition(" ")
+    except WrongSealError:
+        raise UnreadableError(
+            "sealed with a key that is not in cache.encryption_keys", damaged=False
+        ) from None
+    if whose != key:
+        raise UnreadableError("sealed for another key", damaged=True)
+    return opened
+
+
 class Codec:
     """Writes and reads entries. `seal`: encrypts them; None keeps them readable."""
 
@@ -68,21 +90,10 @@ class Codec:
             raise UnreadableError("its JSON is no entry", damaged=True) from None
 
     def _opened(self, key: Key, body: bytes) -> bytes | str:
-        if self._seal is None:
-            if body.startswith(_OPEN):
-                return body[len(_OPEN) :]
-            raise UnreadableError("sealed, but cache.encryption_keys is not set", damaged=False)
-        if not body.startswith(_SEALED):
-            raise UnreadableError("not sealed, but cache.encryption_keys is set", damaged=False)
-        try:
-            whose, _, text = self._seal.open(body[len(_SEALED) : -1].decode()).partition(" ")
-        except (WrongSealError, UnicodeDecodeError):
-            raise UnreadableError(
-                "sealed with a key that is not in cache.encryption_keys", damaged=False
-            ) from None
-        if whose != key:
-            raise UnreadableError("sealed for another key", damaged=True)
-        return text
+        if not may_be_open(self._seal, is_open=body.startswith(_OPEN)):
+            # What is no text was not sealed with our keys either.
+            return unsealed(self._seal, key, body[len(_SEALED) : -1].decode(errors="replace"))
+        return body[len(_OPEN) :]
 
 
 def _sum(key: Key, body: bytes) -> bytes:

@@ -45,6 +45,6 @@ def has_questions(settings: Settings) -> bool:
 def open_similar_cache(settings: Settings) -> SimilarCache:
     """Return the similar-question cache over that store; encoder and store open on first use.
 
-    Raises as `open_similar_store` does.
+    Its first use raises as `open_similar_store` does.
     """
-    return SimilarCache(open_similar_store(settings), encoder, settings.home / "indexes")
+    return SimilarCache(lambda: open_similar_store(settings), encoder, settings.home / "indexes")

@@ -17,6 +17,7 @@ from ..postgres import SCHEMA, PostgresDatabase
 from .codec import Codec, UnreadableError
 from .keys import Key
 from .sealing import Seal
+from .sql_labels import conditions, label_columns
 from .store import Entry, Failure, Selection, StoreStats
 
 _PAGE = 200
@@ -29,10 +30,7 @@ _ENTRIES = sa.Table(
     "entries_v1",
     _METADATA,
     sa.Column("key", sa.String, primary_key=True),
-    sa.Column("step", sa.String, nullable=False),
-    sa.Column("tenant", sa.String, nullable=False),
-    sa.Column("prefix", sa.String, nullable=False),
-    sa.Column("tags", JSONB, nullable=False),
+    *label_columns(JSONB()),
     sa.Column("failure", sa.Boolean, nullable=False),
     sa.Column("stored_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
@@ -267,16 +265,7 @@ def _server_time() -> None:
 
 
 def _conditions(which: Selection) -> list[sa.ColumnElement[bool]]:
-    columns = _ENTRIES.c
-    pairs = (
-        (columns.step, which.step),
-        (columns.prefix, which.prefix),
-        (columns.tenant, which.tenant),
-    )
-    conditions = [column == text for column, text in pairs if text is not None]
-    if which.tag is not None:
-        conditions.append(columns.tags.contains([which.tag]))
-    return conditions
+    return conditions(which, _ENTRIES, lambda tag: _ENTRIES.c.tags.contains([tag]))
 
 
 def _read(codec: Codec, key: Key, labels: list[Any], kept: bytes) -> Entry:

@@ -16,13 +16,11 @@ from ..caching import (
     Find,
     Keep,
     Key,
-    Labels,
     Later,
     Lease,
     Once,
     Release,
     Shared,
-    prefix_key,
     request_key,
 )
 from ..errors import (
@@ -64,7 +62,7 @@ def cached_or_asked(step: Step[T]) -> Plan[Answer[T]]:
         parsed = yield from run_chain(_question(step), step.chain)
         return answer_of(parsed, step.request, step.trail, "off", step.around.settings.tiers)
     key = request_key(step.request, step.route)
-    similar = Similar(step, key)
+    similar = Similar(step, terms, key)
     answer = None if terms.refresh else (yield from _exact(step, terms, key))
     if answer is None:
         answer = yield from _alike(step, terms, similar)
@@ -111,7 +109,7 @@ def _if_stale(step: Step[T], terms: ExactCache, key: Key) -> Plan[None]:
 
 
 def _anew(step: Step[T], terms: ExactCache, key: Key) -> Plan[Answer[T]]:
-    similar = Similar(step, key)
+    similar = Similar(step, terms, key)
     yield from similar.look()
     return (yield from _learned(step, similar, (yield from _asked(step, terms, key))))
 
@@ -193,9 +191,8 @@ def _asked(step: Step[T], terms: ExactCache, key: Key) -> Plan[_Asked[T]]:
 def _entry(
     step: Step[Any], terms: ExactCache, content: Stored | Failure, ttl_s: float, stale_s: float
 ) -> Entry:
-    now, request = step.around.now(), step.request
-    labels = Labels(request.step, request.tenant, prefix_key(request), terms.tags)
-    return Entry(content, labels, now, now + ttl_s, now + ttl_s + stale_s)
+    now = step.around.now()
+    return Entry(content, step.labels(terms), now, now + ttl_s, now + ttl_s + stale_s)
 
 
 def _question(step: Step[T]) -> Question[T]:

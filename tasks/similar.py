@@ -11,16 +11,15 @@ from typing import Any, Generic, TypeVar, cast
 
 from ..caching import (
     Entry,
+    ExactCache,
     Find,
     Forget,
     Key,
-    Labels,
     Learn,
     Remember,
     Resemble,
     SemanticCache,
     partition_key,
-    prefix_key,
     scope_key,
     value_key,
 )
@@ -52,12 +51,13 @@ class Similar(Generic[T]):
     """The similar-question cache as one step sees it. `key`: of its exact answer."""
 
     step: Step[T]
+    terms: ExactCache
     key: Key
     _finding: Finding | None = field(default=None, init=False)
 
     def look(self) -> Plan[Candidate | None]:
         """Return the stored question whose answer may be served, None for none."""
-        terms, ask = self.step.terms, _ask(self.step)
+        terms, ask = self.terms, _ask(self.step)
         if not isinstance(terms, SemanticCache) or ask is None:
             return None
         self._finding = yield Resemble(_place(self.step, terms), ask, terms)
@@ -168,10 +168,9 @@ def _ask(step: Step[Any]) -> str | None:
 
 def _place(step: Step[Any], terms: SemanticCache) -> Place:
     request, route = step.request, step.route
-    labels = Labels(request.step, request.tenant, prefix_key(request), terms.tags)
     # What was learned by one way of comparing proves nothing of another.
     scope = scope_key(request, (*route, _comparison(terms)))
-    return Place(scope, partition_key(request, route), labels)
+    return Place(scope, partition_key(request, route), step.labels(terms))
 
 
 def _comparison(terms: SemanticCache) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ..caching import ExactCache
+from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
 from ..routing import Chain, Trail, temperature_of
 from ..tracing import Within, describe_answer, span_ids, step_attributes
@@ -59,6 +59,11 @@ class Step(Generic[T]):
                 return replace(cache, refresh=False, read_only=True)
             case _:
                 return cache
+
+    def labels(self, terms: ExactCache) -> Labels:
+        """Return what answers and questions of the step can be invalidated by."""
+        request = self.request
+        return Labels(request.step, request.tenant, prefix_key(request), terms.tags)
 
     def anew(self) -> "Step[T]":
         """Return the step as if it began now, with nothing paid yet and nobody listening."""

@@ -28,13 +28,8 @@ _REMEMBERED_LETTERS = 10_000
 _AT_ONCE = 1024
 
 
-class Encoder(Protocol):
-    """Turns texts into vectors whose dot product is their cosine similarity. Thread-safe."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Name of the vector space; vectors of two fingerprints cannot be compared."""
-        ...
+class Model(Protocol):
+    """What computes an encoder's vectors: an exported model, or sentence-transformers itself."""
 
     @property
     def dimensions(self) -> int:
@@ -47,7 +42,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> "Vectors":
-        """Return unit vectors, (n, d) float32, in the order of the texts."""
+        """Return unit vectors, (n, d) float32, in the order of the texts; n > 0."""
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -55,25 +50,12 @@ class Encoder(Protocol):
         ...
 
 
-class Model(Protocol):
-    """What computes an encoder's vectors: an exported model, or sentence-transformers itself."""
+class Encoder(Model, Protocol):
+    """Turns texts, also none, into vectors whose dot product is their cosine. Thread-safe."""
 
     @property
-    def dimensions(self) -> int:
-        """Length of a vector."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """Tokens that a text may have."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> "Vectors":
-        """Return unit vectors, (n, d) float32, in the order of the texts; n > 0."""
-        ...
-
-    def count_tokens(self, text: str) -> int:
-        """Return the tokens of a text."""
+    def fingerprint(self) -> str:
+        """Name of the vector space; vectors of two fingerprints cannot be compared."""
         ...
 
 

@@ -26,14 +26,19 @@ if TYPE_CHECKING:
 class SimilarCache:
     """The similar-question cache of a process, opened on first use. Thread-safe.
 
-    `encoder`: called when the first question comes. `folder`: where indexes are saved.
+    `open_store`, `encoder`: called when the first question comes; steps without this cache load
+    neither. `folder`: where indexes are saved.
     """
 
     def __init__(
-        self, store: SimilarStore, encoder: Callable[[], Encoder], folder: Path | None
+        self,
+        open_store: Callable[[], SimilarStore],
+        encoder: Callable[[], Encoder],
+        folder: Path | None,
     ) -> None:
-        self._store, self._encoder, self._folder = store, encoder, folder
-        self._opening = threading.Lock()
+        self._open_store, self._encoder, self._folder = open_store, encoder, folder
+        self._opening = threading.RLock()
+        self._kept: SimilarStore | None = None
         self._questions: SimilarQuestions | None = None
 
     def find(self, place: Place, ask: str, terms: SemanticCache) -> Finding | None:
@@ -99,8 +104,15 @@ class SimilarCache:
             if self._questions is not None:
                 self._questions.close()
                 self._questions = None
-            else:
-                self._store.close()
+            elif self._kept is not None:
+                self._kept.close()
+
+    @property
+    def _store(self) -> SimilarStore:
+        with self._opening:
+            if self._kept is None:
+                self._kept = self._open_store()
+            return self._kept
 
     def _vector(self, ask: str) -> "NDArray[np.float32] | None":
         encoder = self._encoder()

@@ -7,10 +7,11 @@ Until it is proven, nothing is served.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ..keys import Key
 from ..policy import SemanticCache
@@ -25,10 +26,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-T = TypeVar("T")
-
 _MOST_FRONTS = 256
 """So many partitions stay in memory, those used last: a conversation is a partition, too."""
+
+
+class _Fold(Protocol):
+    """What reads a log of the store as it grows."""
+
+    def catch_up(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Fold)
 
 
 @dataclass(slots=True)
@@ -38,6 +46,15 @@ class _Shelf(Generic[T]):
     lock: threading.RLock = field(default_factory=threading.RLock)
     held: T | None = None
     read: int | None = None
+
+    def current(self, version: int | None, make: Callable[[], T]) -> T:
+        """Return what is held, made if need be, as of a version of the store; None: unknown."""
+        if self.held is None:
+            self.read, self.held = None, make()
+        if version is None or version != self.read:
+            self.held.catch_up()
+            self.read = version
+        return self.held
 
 
 class SimilarQuestions:
@@ -69,14 +86,12 @@ class SimilarQuestions:
         self, place: Place, ask: str, vector: "NDArray[np.float32]", terms: SemanticCache
     ) -> Finding:
         """Look for a stored question whose answer may be served. Raises StoreError."""
-        fronts, learners = self._front(place.partition), self._learner(place.scope, terms)
-        with fronts.lock, learners.lock:
-            front = self._read_front(place, fronts)
-            learner = self._read_learner(place, terms, learners)
-            finding = _judged(front, learner, Finding(place, terms, ask, vector, "first ask"))
+        with self._reading(place, terms) as (front, learner):
+            proof = learner.proof(place.partition)
+            asked = Finding(place, terms, ask, vector, "first ask")
+            finding = _judged(front, learner, proof, asked)
             if not finding.would_serve:
                 return finding
-            proof = learner.proof(place.partition)
             share = 1.0 if proof is None else proof.audit_share(1 - finding.score)
         if self._chance() < share:
             return replace(finding, weight=1 / share, why="sampled check of a would-be hit")
@@ -88,27 +103,20 @@ class SimilarQuestions:
         `weight`: one over the share of such cases that the caller compares. Raises ValueError for
         a finding without a candidate.
         """
-        found, place = finding.candidate, finding.place
-        if found is None:
+        compared = finding.as_served()
+        if compared is None:
             raise ValueError("The finding has no candidate that could have been compared.")
-        self._store.observe(
-            Observation(
-                scope=place.scope,
-                partition=place.partition,
-                at=self._clock(),
-                features=finding.features,
-                score=finding.score,
-                weight=finding.weight * weight,
-                would_serve=finding.would_serve,
-                right=same,
-                source="audit" if finding.would_serve else "miss",
-                value=found.value,
-            )
+        self._observe(
+            compared,
+            weight=finding.weight * weight,
+            would_serve=finding.would_serve,
+            right=same,
+            source="audit" if finding.would_serve else "miss",
         )
         # Now, where a model was waited for anyway, and not when the next hit is looked for.
-        learners = self._learner(place.scope, finding.terms)
-        with learners.lock:
-            self._read_learner(place, finding.terms, learners)
+        shelf = self._learner(finding.place, finding.terms)
+        with shelf.lock:
+            self._current_learner(finding.place, finding.terms, shelf)
 
     def keep(self, finding: Finding, key: Key, value: str) -> int:
         """Keep the question that was asked: its answer lies under `key`. Return its id."""
@@ -129,20 +137,7 @@ class SimilarQuestions:
         """
         if not self._store.remove(served.id):
             return
-        self._store.observe(
-            Observation(
-                scope=served.scope,
-                partition=served.partition,
-                at=self._clock(),
-                features=served.features,
-                score=served.score,
-                weight=1.0,
-                would_serve=True,
-                right=False,
-                source="feedback",
-                value=served.value,
-            )
-        )
+        self._observe(served, weight=1.0, would_serve=True, right=False, source="feedback")
         if self._folder is not None:
             # The saved index still holds the vector; it is made again.
             (self._folder / f"{served.partition}.index").unlink(missing_ok=True)
@@ -151,12 +146,10 @@ class SimilarQuestions:
         self, place: Place, ask: str, vector: "NDArray[np.float32]", terms: SemanticCache
     ) -> Explanation:
         """Say what `find` would do, without sampling."""
-        fronts, learners = self._front(place.partition), self._learner(place.scope, terms)
-        with fronts.lock, learners.lock:
-            front = self._read_front(place, fronts)
-            learner = self._read_learner(place, terms, learners)
-            finding = _judged(front, learner, Finding(place, terms, ask, vector, "first ask"))
+        with self._reading(place, terms) as (front, learner):
             proof = learner.proof(place.partition)
+            asked = Finding(place, terms, ask, vector, "first ask")
+            finding = _judged(front, learner, proof, asked)
             return Explanation(
                 finding=finding,
                 features=dict(zip(FEATURES, finding.features, strict=False)),
@@ -179,49 +172,63 @@ class SimilarQuestions:
             _put_away(shelf)
         self._store.close()
 
+    def _observe(
+        self, what: Served, *, weight: float, would_serve: bool, right: bool, source: str
+    ) -> None:
+        self._store.observe(
+            Observation(
+                scope=what.scope,
+                partition=what.partition,
+                at=self._clock(),
+                features=what.features,
+                score=what.score,
+                weight=weight,
+                would_serve=would_serve,
+                right=right,
+                source=source,
+                value=what.value,
+            )
+        )
+
+    @contextmanager
+    def _reading(self, place: Place, terms: SemanticCache) -> Generator[tuple[Front, Learner]]:
+        """Lock a partition's front and its step's learner, and have both read the store."""
+        fronts, learners = self._front(place.partition), self._learner(place, terms)
+        with fronts.lock, learners.lock:
+            front = fronts.current(self._store.version(), lambda: self._new_front(place))
+            yield front, self._current_learner(place, terms, learners)
+
     def _front(self, partition: str) -> _Shelf[Front]:
         with self._lock:
             shelf = self._fronts.setdefault(partition, _Shelf())
             self._fronts.move_to_end(partition)
-            gone = self._fronts.popitem(last=False)[1] if self._is_full else None
+            is_full = len(self._fronts) > _MOST_FRONTS
+            gone = self._fronts.popitem(last=False)[1] if is_full else None
         if gone is not None:
             _put_away(gone)
         return shelf
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._fronts) > _MOST_FRONTS
-
-    def _learner(self, scope: str, terms: SemanticCache) -> _Shelf[Learner]:
+    def _learner(self, place: Place, terms: SemanticCache) -> _Shelf[Learner]:
         with self._lock:
-            at = (scope, terms.max_wrong_rate, terms.confidence)
+            at = (place.scope, terms.max_wrong_rate, terms.confidence)
             return self._learners.setdefault(at, _Shelf())
 
-    def _read_front(self, place: Place, shelf: _Shelf[Front]) -> Front:
-        version = self._store.version()
-        if shelf.held is None:
-            shelf.read = None
-            shelf.held = Front(
-                self._store,
-                place.partition,
-                self._dimensions,
-                fingerprint=self._fingerprint,
-                folder=self._folder,
-            )
-        if version is None or version != shelf.read:
-            shelf.held.catch_up()
-            shelf.read = version
-        return shelf.held
+    def _new_front(self, place: Place) -> Front:
+        return Front(
+            self._store,
+            place.partition,
+            self._dimensions,
+            fingerprint=self._fingerprint,
+            folder=self._folder,
+        )
 
-    def _read_learner(self, place: Place, terms: SemanticCache, shelf: _Shelf[Learner]) -> Learner:
-        version = self._store.version()
-        if shelf.held is None:
-            shelf.read = None
-            shelf.held = Learner(self._store, place.scope, terms.max_wrong_rate, terms.confidence)
-        if version is None or version != shelf.read:
-            shelf.held.catch_up()
-            shelf.read = version
-        return shelf.held
+    def _current_learner(
+        self, place: Place, terms: SemanticCache, shelf: _Shelf[Learner]
+    ) -> Learner:
+        return shelf.current(
+            self._store.version(),
+            lambda: Learner(self._store, place.scope, terms.max_wrong_rate, terms.confidence),
+        )
 
 
 def _put_away(shelf: _Shelf[Front]) -> None:
@@ -231,7 +238,7 @@ def _put_away(shelf: _Shelf[Front]) -> None:
             shelf.held = None
 
 
-def _judged(front: Front, learner: Learner, finding: Finding) -> Finding:
+def _judged(front: Front, learner: Learner, proof: Proof | None, finding: Finding) -> Finding:
     near = front.near(finding.vector)
     if not near:
         return finding
@@ -244,7 +251,6 @@ def _judged(front: Front, learner: Learner, finding: Finding) -> Finding:
     if like.veto is not None:
         return replace(finding, vetoed=True, why=f"the wording differs: {like.veto}")
     score = learner.verifier.score(like.features)
-    proof = learner.proof(finding.place.partition)
     why = _against(proof, 1 - score)
     counts = proof is None or 1 - score <= proof.limits[-1]
     return replace(

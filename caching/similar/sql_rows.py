@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..codec import UnreadableError
+from ..codec import UnreadableError, may_be_open, unsealed
 from ..keys import Key
-from ..sealing import Seal, WrongSealError
+from ..sealing import Seal
 from ..store import Labels
 from .store import Asked, Observation
 
@@ -108,21 +108,9 @@ class Rows:
 
     def _opened(self, key: str, kept: bytes) -> str:
         mark, text = kept[:1], kept[1:].decode()
-        if self._seal is None:
-            if mark == _OPEN:
-                return text
-            raise UnreadableError("sealed, but cache.encryption_keys is not set", damaged=False)
-        if mark != _SEALED:
-            raise UnreadableError("not sealed, but cache.encryption_keys is set", damaged=False)
-        try:
-            whose, _, ask = self._seal.open(text).partition(" ")
-        except WrongSealError:
-            raise UnreadableError(
-                "sealed with a key that is not in cache.encryption_keys", damaged=False
-            ) from None
-        if whose != key:
-            raise UnreadableError("sealed for another key", damaged=True)
-        return ask
+        if may_be_open(self._seal, is_open=mark == _OPEN):
+            return text
+        return unsealed(self._seal, key, text)
 
 
 def observation_row(observation: Observation) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from ...database import Database
 from ..codec import UnreadableError
 from ..sealing import Seal
+from ..sql_labels import conditions
 from ..store import Labels, Selection
 from .sql_faults import bytes_of, log_faults, row_faults
 from .sql_rows import OBSERVATION, QUESTION, Rows, read_observation
@@ -89,13 +90,7 @@ class SqlSimilarStore(ABC):
 
         Each partition for itself: when it fails in the middle, some are gone.
         """
-        columns = self._tables.questions.c
-        wanted = {columns.step: which.step, columns.prefix: which.prefix}
-        wanted[columns.tenant] = which.tenant
-        conditions = [column == text for column, text in wanted.items() if text is not None]
-        if which.tag is not None:
-            conditions.append(self._has_tag(which.tag))
-        return self._remove(*conditions)
+        return self._remove(*conditions(which, self._tables.questions, self._has_tag))
 
     def changes(self, partition: str, after: int, limit: int = 10_000) -> Sequence[Change]:
         """Return what changed in a partition after `seq`, in order. No committed line is missed."""

@@ -7,6 +7,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ..sql_labels import label_columns
+
 
 class Halfvec(sa.types.UserDefinedType[str]):
     """pgvector's float16 vector, which goes in as text: `[0.1,0.2]`. `dims`: None for any."""
@@ -72,10 +74,7 @@ def tables(schema: str | None) -> Tables:
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("key", sa.String, nullable=False),
         sa.Column("value", sa.String, nullable=False),
-        sa.Column("step", sa.String, nullable=False),
-        sa.Column("tenant", sa.String, nullable=False),
-        sa.Column("prefix", sa.String, nullable=False),
-        sa.Column("tags", _TAGS, nullable=False),
+        *label_columns(_TAGS),
         sa.Column("dims", sa.Integer, nullable=False),
         # Bytes: text in PostgreSQL cannot hold NUL. Both are cleared when a question is removed.
         sa.Column("ask", sa.LargeBinary),

@@ -42,7 +42,7 @@ def opened(
     store: SimilarStore, reader: Callable[[], Encoder] = Letters, folder: Path | None = None
 ) -> SimilarCache:
     kept = reader()
-    return SimilarCache(store, lambda: kept, folder)
+    return SimilarCache(lambda: store, lambda: kept, folder)
 
 
 def ask(cache: SimilarCache, text: str, value: str = "v", partition: str = "p") -> int | None:
@@ -67,7 +67,7 @@ def test_nothing_is_opened_before_the_first_question() -> None:
     def no_encoder() -> Encoder:
         raise AssertionError("the encoder was opened")
 
-    cache = SimilarCache(MemorySimilarStore(), no_encoder, None)
+    cache = SimilarCache(MemorySimilarStore, no_encoder, None)
     assert cache.invalidate(Selection()) == 0
     cache.close()
 
@@ -160,7 +160,7 @@ def test_the_real_encoder_finds_what_means_the_same(
     minilm_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIERFLOW_HOME", str(minilm_home))
-    cache = SimilarCache(MemorySimilarStore(), encoder, None)
+    cache = SimilarCache(MemorySimilarStore, encoder, None)
     ask(cache, "I forgot my password.")
     ask(cache, "Where is my parcel?")
     finding = cache.find(HERE, "My parcel has not arrived yet, where is it?", TERMS)

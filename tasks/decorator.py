@@ -6,14 +6,11 @@ Prefect's. What is ours is the body: render the prompt, carry out the plan, name
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sized
-from copy import copy
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import (
-    TYPE_CHECKING,
     Any,
     Generic,
-    Literal,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -21,27 +18,24 @@ from typing import (
     overload,
 )
 
-from prefect import Task, unmapped
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import FlowRunContext, TaskRunContext
 from prefect.tasks import TaskOptions
 from typing_extensions import Unpack
 
 from ..caching import ExactCache
-from ..caching.prefix import expecting
-from ..errors import ConfigError, PromptError, RecordingNotFoundError, RejectedError
+from ..errors import BatchError, ConfigError, PromptError, RecordingNotFoundError, RejectedError
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk
-from ..tracing.prefect_ui import conclude, report_at_end
-from .drive import drive, drive_async
-from .hands import Hands, hands
-from .plan import step_plan
+from ..tracing.prefect_ui import conclude
+from .batch import BatchTask, batch_body
+from .body import answered, answered_async
 from .result_cache import with_step_keyed
 from .returns import Returns
 from .spec import StepSpec
-from .step import Plan
+from .step_task import StepTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,79 +61,6 @@ class ChangedOptions(StepOptions, total=False):
 _OURS = ChangedOptions.__optional_keys__ - TaskOptions.__optional_keys__
 
 
-class _Step(Task[P, R]):
-    """A task whose body names its own state, which callers never see."""
-
-    if TYPE_CHECKING:
-        # Task's overloads take a result of type Any for a coroutine.
-        @overload
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-        @overload
-        def __call__(
-            self, *args: Any, return_state: Literal[False], wait_for: Any = None, **kwargs: Any
-        ) -> R: ...
-        @overload
-        def __call__(
-            self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
-        ) -> State[R]: ...
-        @overload
-        def __call__(
-            self, *args: Any, wait_for: Any, return_state: Literal[False] = False, **kwargs: Any
-        ) -> R: ...
-        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # fewer overloads than Task's
-
-    else:  # Task's own overloads say what `submit` and `map` take and return
-
-        def __call__(
-            self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
-        ) -> Any:
-            report_at_end()
-            ended = super().__call__(*args, return_state=return_state, wait_for=wait_for, **kwargs)
-            if return_state:
-                return ended
-            return _value_later(ended) if inspect.isawaitable(ended) else _value(ended)
-
-        def submit(self, *args: Any, **kwargs: Any) -> Any:
-            report_at_end()
-            return super().submit(*args, **kwargs)
-
-        def map(self, *args: Any, **kwargs: Any) -> Any:
-            report_at_end()
-            with expecting(mapped_calls((*args, *kwargs.values()))):
-                return super().map(*args, **kwargs)
-
-        def with_options(self, **options: Any) -> Any:
-            # Task.with_options builds a plain Task; take over what it decided, and stay ourselves.
-            chosen = super().with_options(**options)
-            changed = copy(self)
-            changed.__dict__.update(chosen.__dict__, task_key=self.task_key)
-            return changed
-
-
-def mapped_calls(given: Iterable[Any]) -> int | None:
-    """How many calls `map` will make, as far as its arguments tell; what is no list is constant."""
-    lengths = [len(each) for each in given if isinstance(each, Sized) and not _is_constant(each)]
-    return max(lengths, default=None)
-
-
-def _is_constant(value: object) -> bool:
-    return isinstance(value, str | bytes | unmapped)
-
-
-def _value(ended: Any) -> Any:
-    # Inside an async flow `result()` alone would be a coroutine.
-    return ended.result(_sync=True) if _is_state(ended) else ended
-
-
-def _is_state(ended: Any) -> bool:
-    return isinstance(ended, State)
-
-
-async def _value_later(ending: Any) -> Any:
-    ended = await ending
-    return await ended.aresult() if _is_state(ended) else ended
-
-
 class _AnswerTask(Generic[P, R]):
     """Descriptor: the step as a task that returns the whole Answer."""
 
@@ -154,20 +75,43 @@ class _AnswerTask(Generic[P, R]):
     def __get__(self, step: Any, owner: type | None = None) -> Any:
         if step is None:
             return self
-        task = cast(Any, _Step.__new__(_Step))
+        task = cast(Any, StepTask.__new__(StepTask))
         body = _bound_like(_body(step.prompt, step.spec, _whole), step.fn)
         task.__dict__.update(step.__dict__, fn=body)
         return task
 
 
-class LLMTask(_Step[P, R]):
+class _BatchOfStep(Generic[P, R]):
+    """Descriptor: the step as a task that answers many items in one task run."""
+
+    @overload
+    def __get__(
+        self, step: "LLMTask[P, Coroutine[Any, Any, T]]", owner: type | None = None
+    ) -> Task[..., Coroutine[Any, Any, list[T]]]: ...
+    @overload
+    def __get__(self, step: "LLMTask[P, T]", owner: type | None = None) -> Task[..., list[T]]: ...
+    @overload
+    def __get__(self, step: None, owner: type | None = None) -> "_BatchOfStep[P, R]": ...
+    def __get__(self, step: Any, owner: type | None = None) -> Any:
+        if step is None:
+            return self
+        task = cast(Any, BatchTask.__new__(BatchTask))
+        body = batch_body(step.spec, step.prompt)
+        task.__dict__.update(step.__dict__, fn=body, like=step.fn, name=f"{step.name} batch")
+        return task
+
+
+class LLMTask(StepTask[P, R]):
     """A Prefect task that answers a prompt. Made by `@llm_task`.
 
     `prompt`: the undecorated prompt function. `spec`: what the decorator was told.
-    `answer`: the same step as a task that returns the whole `Answer`.
+    `answer`: the same step as a task that returns the whole `Answer`. `batch`: the same step as a
+    task that takes lists, as `map` does, and answers thousands of items in one task run: results
+    in order; those of a run that broke off are in the cache.
     """
 
     answer = _AnswerTask[P, R]()
+    batch = _BatchOfStep[P, R]()
 
     def __init__(
         self, prompt: Callable[P, Any], spec: StepSpec[Any], **options: Unpack[TaskOptions]
@@ -212,33 +156,17 @@ def _body(
 
         @functools.wraps(prompt)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            mine = hands()
-            answer = await drive_async(_plan(spec, mine), mine, _renderer(prompt, args, kwargs))
+            answer = await answered_async(spec, prompt, args, kwargs)
             return conclude(answer, shape(answer), run_async)
 
         return run_async
 
     @functools.wraps(prompt)
     def run(*args: Any, **kwargs: Any) -> Any:
-        mine = hands()
-        answer = drive(_plan(spec, mine), mine, _renderer(prompt, args, kwargs))
+        answer = answered(spec, prompt, args, kwargs)
         return conclude(answer, shape(answer), run)
 
     return run
-
-
-def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
-    flow, task = FlowRunContext.get(), TaskRunContext.get()
-    named = None
-    if flow is not None and flow.flow_run is not None:
-        named = (str(flow.flow_run.id), flow.flow.name if flow.flow else flow.flow_run.name)
-    return step_plan(spec, mine.surroundings(named, str(task.task_run.id) if task else None))
-
-
-def _renderer(
-    prompt: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Callable[[Callable[..., Any] | None], Any]:
-    return lambda other: (other or prompt)(*args, **kwargs)
 
 
 _LASTING = (ConfigError, PromptError, RejectedError, RecordingNotFoundError)
@@ -246,7 +174,9 @@ _LASTING = (ConfigError, PromptError, RejectedError, RecordingNotFoundError)
 
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Tell Prefect whether to retry: what is wrong with the step itself stays wrong."""
-    return not isinstance(state.data, _LASTING)
+    error = state.data
+    errors = error.errors.values() if isinstance(error, BatchError) else (error,)
+    return not all(isinstance(each, _LASTING) for each in errors)
 
 
 class _Decorator(Protocol[T]):

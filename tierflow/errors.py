@@ -17,10 +17,13 @@ TierflowError
 ├── UnparseableReplyError        no tier's reply fits the step's result type
 ├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
+├── BatchError                   some items of a batch have no answer
 └── StoreError                   the cache or the ledger cannot be used
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 
 class TierflowError(Exception):
@@ -122,6 +125,36 @@ class EngineUnreadableError(TierflowError):
 
 class RecordingNotFoundError(TierflowError):
     """A `replay/…` deployment has no recorded answer for this request."""
+
+
+class BatchError(TierflowError):
+    """Some items of a batch have no answer.
+
+    `values`: all results in order, None where there is none. `errors`: by the item's place.
+    """
+
+    # With defaults for all but the message, as above.
+
+    def __init__(
+        self,
+        message: str,
+        values: Sequence[Any] = (),
+        errors: Mapping[int, Exception] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.values, self.errors = tuple(values), dict(errors or {})
+
+    @classmethod
+    def of(cls, values: Sequence[Any], errors: Mapping[int, Exception]) -> "BatchError":
+        """Return the error that names the first of these errors, and how many there are."""
+        at, first = min(errors.items(), key=itemgetter(0))
+        return cls(
+            f"{len(errors):,} of {len(values):,} items have no answer. The first is item {at}: "
+            f"{type(first).__name__}: {first} The other items' results are in `values` of this "
+            "error and, unless the step keeps none, in the cache: run again to ask for the rest.",
+            values,
+            errors,
+        )
 
 
 class StoreError(TierflowError):

@@ -159,6 +159,14 @@ class CacheSettings(BaseModel):
     )
 
 
+class BatchSettings(BaseModel):
+    """What `.batch` of a step does."""
+
+    model_config = _STRICT
+
+    concurrency: int = Field(default=32, gt=0, description="so many items are under way at once")
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -169,6 +177,7 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".tierflow"), description="folder of the embedded stores")
     tiers: Catalogue
     cache: CacheSettings = CacheSettings()
+    batch: BatchSettings = BatchSettings()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
     )

@@ -6,7 +6,7 @@ supported version of Prefect to what is assumed here.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from .opening import rows_of
 from .report import as_table, headline, summarise, usd
 
 _LOG = logging.getLogger("tierflow")
+_HITS = {"exact", "semantic"}
 _TERMINAL = [StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED]
 
 
@@ -50,6 +51,20 @@ def conclude(answer: Answer[Any], data: Any, body: Callable[..., Any]) -> Any:
     return Completed(name=_state_name(answer), data=data)
 
 
+def conclude_batch(answers: Sequence[Answer[Any]], data: Any, body: Callable[..., Any]) -> Any:
+    """Name the current task run after the answers of a batch. Otherwise as `conclude`."""
+    context = TaskRunContext.get()
+    if context is None or context.task.fn is not body:
+        return data
+    run, hits = context.task_run, sum(answer.cache in _HITS for answer in answers)
+    unpriced = sum(answer.cost_usd is None for answer in answers)
+    cost = usd(sum(answer.cost_usd or 0.0 for answer in answers))
+    price = f"{cost} and {unpriced:,} unpriced" if unpriced else cost
+    run.name = f"{run.name} · {len(answers):,} items · {price}"
+    run.tags = sorted({*run.tags, *(tag for answer in answers for tag in _tags(answer))})
+    return Completed(name=f"Answered {len(answers):,}, {hits:,} from the cache", data=data)
+
+
 def _tags(answer: Answer[Any]) -> list[str]:
     tags = [f"tier: {answer.tier}", f"model: {answer.model}", f"cache: {answer.cache}"]
     if answer.escalations:
@@ -64,13 +79,13 @@ def _tags(answer: Answer[Any]) -> list[str]:
 
 
 def _state_name(answer: Answer[Any]) -> str:
-    if answer.cache in {"exact", "semantic"}:
+    if answer.cache in _HITS:
         return f"Cached ({answer.cache})"
     return f"Escalated to {answer.tier}" if answer.escalations else f"Answered by {answer.tier}"
 
 
 def _price(answer: Answer[Any]) -> str:
-    if answer.cache in {"exact", "semantic"}:
+    if answer.cache in _HITS:
         return "cached"
     return "unpriced" if answer.cost_usd is None else usd(answer.cost_usd)
 

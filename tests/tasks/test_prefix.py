@@ -20,8 +20,8 @@ from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request
 from tierflow.routing import Ask, LiteLLMClient, NamedTier
 from tierflow.settings import Deployment, Tier
-from tierflow.tasks.decorator import mapped_calls
 from tierflow.tasks.prefix import ask_kept, ask_kept_async
+from tierflow.tasks.step_task import mapped_calls
 
 CALLS = 16
 PREFIX = "Sort the message of the customer to the desk that should answer it. " * 500

@@ -51,6 +51,12 @@ class Step:
         """Run the step to its value."""
         return self._run(self.task.fn, *args)
 
+    def batch(self, *asks: Any) -> list[Any]:
+        """Run the step for many asks as one task would."""
+        task = self.task.batch
+        values: list[Any] = self._run(task.fn, task.items((asks,), {}))
+        return values
+
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         if self.task.isasync:
             return run_async(lambda: function(*args))
@@ -71,9 +77,9 @@ class Way:
 
 def _awaitable(prompt: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(prompt)
-    async def prompt_async(*args: Any) -> Any:
+    async def prompt_async(*args: Any, **kwargs: Any) -> Any:
         await asyncio.sleep(0)
-        return prompt(*args)
+        return prompt(*args, **kwargs)
 
     return prompt_async
 

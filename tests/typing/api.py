@@ -74,6 +74,16 @@ def a_mapped_step_is_a_list_of_them() -> None:
     assert_type(triage.map(["late parcel"]).result(), list[Triage])
 
 
+def a_batch_is_a_list_of_results() -> None:
+    assert_type(triage.batch(["late parcel"]), list[Triage])
+    future = triage.batch.submit(["late parcel"])  # pyright: ignore[reportUnknownMemberType]  # Prefect's
+    assert_type(future.result(), list[Triage])
+
+
+async def an_async_batch_is_awaited() -> None:
+    assert_type(await triage_later.batch(["late parcel"]), list[Triage])
+
+
 def return_state_gives_the_state() -> None:
     assert_type(triage("late parcel", return_state=True), State[Triage])
     assert_type(triage("late parcel", wait_for=["anything"]), Triage)

@@ -1,0 +1,49 @@
+"""Body: what a step does when Prefect runs it: its plan, carried out by this process's hands."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from prefect.context import FlowRunContext, TaskRunContext
+
+from ..request import Answer
+from .drive import PromptCall, drive, drive_async
+from .hands import Hands, hands
+from .plan import step_plan
+from .spec import StepSpec
+from .step import Plan
+
+
+def answered(
+    spec: StepSpec[Any],
+    prompt: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Answer[Any]:
+    """Answer a step whose prompt function is called with these arguments. Waits here."""
+    mine = hands()
+    return drive(_plan(spec, mine), mine, _rendering(prompt, args, kwargs))
+
+
+async def answered_async(
+    spec: StepSpec[Any],
+    prompt: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Answer[Any]:
+    """Answer a step whose prompt function may be async. Lets others run."""
+    mine = hands()
+    return await drive_async(_plan(spec, mine), mine, _rendering(prompt, args, kwargs))
+
+
+def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
+    flow, task = FlowRunContext.get(), TaskRunContext.get()
+    named = None
+    if flow is not None and flow.flow_run is not None:
+        named = (str(flow.flow_run.id), flow.flow.name if flow.flow else flow.flow_run.name)
+    return step_plan(spec, mine.surroundings(named, str(task.task_run.id) if task else None))
+
+
+def _rendering(
+    prompt: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> PromptCall:
+    return lambda other: (other or prompt)(*args, **kwargs)

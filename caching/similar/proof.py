@@ -20,6 +20,8 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from ...bounds import STAKES
+
 Floats = NDArray[np.float64]
 
 LADDER = (0.25, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6.5, 8, 10, 13)
@@ -29,7 +31,7 @@ _MOST_DOUBT = 0.6
 _STARTS = ((2, 0.7), (0, 0.3))
 """Where the two sequences of levels begin, and the share of the confidence that each spends."""
 
-_STAKES = np.array((0.15, 0.3, 0.45, 0.6, 0.8, 0.95))
+_STAKES = np.array(STAKES)
 _BEGINNINGS = (0, 500, 2500, 10_000)
 """After how many checks a further bet begins: early checks were made with a poor verifier."""
 
@@ -155,18 +157,3 @@ class Proof:
         step = log((1 - more) / (1 - self.promise)) if right else log(_DRIFT_RATE)
         self._drift = max(0.0, self._drift + step)
         return self._drift > _DRIFT_ALARM
-
-
-def upper_bound(count: int, bad: int, confidence: float) -> float:
-    """Return a bound on the rate of wrong ones that holds at any time, with that confidence.
-
-    `bad` of `count` checks were wrong. It is the smallest rate that the same bet refutes.
-    """
-    low, high = bad / max(count, 1), 1.0
-    for _ in range(40):
-        rate = (low + high) / 2
-        # Written with the counts: the order of the checks does not matter to the capital.
-        capital = (count - bad) * np.log1p(_STAKES * rate) + bad * np.log1p(_STAKES * (rate - 1))
-        refuted = np.logaddexp.reduce(capital) - log(len(_STAKES)) >= log(1 / (1 - confidence))
-        low, high = (low, rate) if refuted else (rate, high)
-    return high

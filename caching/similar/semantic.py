@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from ...bounds import anytime_upper_share
 from ..keys import Key
 from ..policy import SemanticCache
 from .findings import Candidate, Explanation, Finding, Place, Served
 from .front import Front
 from .learner import Learner
 from .likeness import FEATURES, likeness
-from .proof import Proof, upper_bound
+from .proof import Proof
 from .store import Asked, Observation, SimilarStore
 
 if TYPE_CHECKING:
@@ -273,4 +274,4 @@ def _against(proof: Proof | None, doubt: float) -> str:
 def _bound(proof: Proof | None) -> float | None:
     if proof is None or not proof.checked:
         return None
-    return upper_bound(proof.checked, proof.wrong, 1 - proof.spare)
+    return anytime_upper_share(proof.wrong, proof.checked, 1 - proof.spare)

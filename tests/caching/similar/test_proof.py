@@ -4,10 +4,10 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tierflow.caching.similar.proof import LADDER, Proof, upper_bound
+from tierflow.caching.similar.proof import LADDER, Proof
 
 RUNS = 200
 
@@ -237,42 +237,3 @@ def test_checks_of_what_would_not_be_served_raise_no_alarm() -> None:
     proof = Proof(0.02, 0.95)
     for _ in range(200):
         assert not proof.add(doubt=0.0, right=False, weight=1.0, would_serve=False)
-
-
-# --- the bound
-
-
-@settings(max_examples=40)
-@given(
-    count=st.integers(1, 250),
-    rate=st.floats(0.001, 0.9),
-    confidence=st.sampled_from([0.8, 0.9, 0.95]),
-)
-def test_the_bound_lies_above_the_rate_as_often_as_it_says(
-    count: int, rate: float, confidence: float
-) -> None:
-    missed = 0.0
-    for bad in range(count + 1):
-        if upper_bound(count, bad, confidence) >= rate:
-            break
-        missed += comb(count, bad) * rate**bad * (1 - rate) ** (count - bad)
-    assert missed <= 1 - confidence
-
-
-def test_the_bound_holds_however_often_one_looks() -> None:
-    random, missed = np.random.default_rng(5), 0
-    for _ in range(100):
-        bad = np.cumsum(random.random(400) < 0.1)
-        # Looked at where it is lowest: right before each error, and at the end.
-        ends = [*np.flatnonzero(np.diff(bad)), 399]
-        missed += any(upper_bound(int(end) + 1, int(bad[end]), 0.9) < 0.1 for end in ends)
-    assert missed <= most_by_chance(100, 0.1)
-
-
-@given(count=st.integers(0, 500), bad=st.integers(0, 500))
-def test_the_bound_is_a_rate_and_rises_with_the_errors(count: int, bad: int) -> None:
-    bad = min(bad, count)
-    bound = upper_bound(count, bad, 0.95)
-    assert bad / max(count, 1) <= bound <= 1
-    assert bound <= upper_bound(count + 1, bad + 1, 0.95) + 1e-9
-    assert upper_bound(count + 1, bad, 0.95) <= bound + 1e-9

@@ -1,0 +1,50 @@
+"""gate: has this judge proven itself? Bounds, break-even, calibrations, drift and their store."""
+
+from .calibration import Binding, Calibration, Stratum, calibrate
+from .consulting import Consulting
+from .decision import Cause, Closed, Open, decide
+from .drift import Drift
+from .effects import Audited, Consult, Known, TellClosed
+from .opening import open_calibrations
+from .pairs import Pairs, balance_lower, loss_upper, loss_upper_of_paired, precision_floor
+from .reliability import Reliability, auroc, calibration_error, kappa_of, reliability
+from .store import Audit, Calibrations, Hand, State
+from .tally import Choices, Compared, Counts, Judged, Tally, total
+
+__all__ = [
+    "Audit",
+    "Audited",
+    "Binding",
+    "Calibration",
+    "Calibrations",
+    "Cause",
+    "Choices",
+    "Closed",
+    "Compared",
+    "Consult",
+    "Consulting",
+    "Counts",
+    "Drift",
+    "Hand",
+    "Judged",
+    "Known",
+    "Open",
+    "Pairs",
+    "Reliability",
+    "State",
+    "Stratum",
+    "Tally",
+    "TellClosed",
+    "auroc",
+    "balance_lower",
+    "calibrate",
+    "calibration_error",
+    "decide",
+    "kappa_of",
+    "loss_upper",
+    "loss_upper_of_paired",
+    "open_calibrations",
+    "precision_floor",
+    "reliability",
+    "total",
+]

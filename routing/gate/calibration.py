@@ -1,0 +1,283 @@
+"""Gate: calibrations. What was measured of a judge, of whom, and whether it may accept. No I/O.
+
+A stratum opens only by a bound of its own, each with the full confidence: of strata that should
+stay closed, each opens with probability 1 - confidence at most. (For all k of them together, ask
+for the confidence 1 - (1 - confidence) / k.) Which rule applies depends on what is known, never on
+how it came out:
+
+paired       every item's strong reply is known: loss_upper_of_paired <= max_loss
+break-even   outcomes of other pairs are known:  loss_upper <= max_loss
+floor        neither: the lower bound of accuracy, and of balanced accuracy, >= floor
+
+Pooled opens if its own bound clears and every stratum opens. A stratum that was not measured is
+closed, and so is a question of unknown stratum unless pooled opens.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError
+
+from ...errors import StoreError
+from .pairs import Pairs, loss_upper, loss_upper_of_paired, precision_floor
+from .reliability import Reliability, auroc, calibration_error, reliability
+from .tally import FROZEN, Choices, Compared, Counts, Judged, Tally, total
+
+FLOOR = 0.80
+"""The least proven reliability where nothing is known of the pair of tiers."""
+
+_LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.95
+
+
+class Binding(BaseModel):
+    """What a calibration is of; it says nothing of anything else.
+
+    `models`: of the tiers, cheapest first. `prompt`, `rubric`: fingerprints. `judge`: its identity.
+    """
+
+    model_config = FROZEN
+
+    models: tuple[str, ...]
+    prompt: str
+    judge: str
+    rubric: str = ""
+
+    def differs(self, other: Self) -> tuple[str, ...]:
+        """Return the names of what is not the same."""
+        return tuple(
+            name
+            for name in ("models", "prompt", "judge", "rubric")
+            if getattr(self, name) != getattr(other, name)
+        )
+
+
+class Stratum(BaseModel):
+    """A stratum's counts, whether the judge may accept in it, and why, in one line."""
+
+    model_config = FROZEN
+
+    counts: Annotated[Counts, Field(discriminator="kind")]
+    rule: Literal["paired", "break-even", "floor"]
+    opens: bool
+    reason: str
+    pairs: Pairs | None = None
+
+    def reliability(self, confidence: float) -> Reliability:
+        """Return shares and bounds, worked out from the counts."""
+        return reliability(self.counts, confidence)
+
+
+class Calibration(BaseModel):
+    """What was measured of a step's judge, and what follows from it. `at`: seconds since 1970.
+
+    `threshold`: the least score that is accepted; it was chosen on other items than these.
+    `watch_floor`: the least share of right ones among accepted answers that audits may show.
+    `ece`, `auroc`: of the scores of all items, None without scores or labels of both kinds.
+    """
+
+    model_config = FROZEN
+
+    version: Literal[1] = 1
+    step: str
+    bound_to: Binding
+    at: float
+    threshold: float
+    max_loss: float
+    confidence: float
+    floor: float
+    watch_floor: float
+    strata: dict[str, Stratum]
+    pooled: Stratum
+    ece: float | None = None
+    auroc: float | None = None
+
+    @property
+    def id(self) -> str:
+        """A hash of all of it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @property
+    def open_strata(self) -> tuple[str, ...]:
+        """The strata in which the judge may accept."""
+        return tuple(name for name, stratum in self.strata.items() if stratum.opens)
+
+    @property
+    def opens(self) -> bool:
+        """Whether the judge may accept anywhere."""
+        return bool(self.open_strata)
+
+    @property
+    def reason(self) -> str:
+        """The decision in one line."""
+        if not self.strata:
+            return "no labelled items"
+        if len(self.strata) == 1 or self.pooled.opens:
+            return self.pooled.reason
+        open_ = ", ".join(self.open_strata) or "none"
+        return f"{len(self.open_strata)} of {len(self.strata)} strata open: {open_}"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `model_dump_json` wrote. Raises StoreError for what cannot be read."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as exc:
+            # Its own words would quote what was found.
+            first = ".".join(map(str, exc.errors()[0]["loc"]))
+            raise StoreError(
+                f"A calibration cannot be read: {first or 'it is no JSON'}. It is damaged or of "
+                "another version; calibrate anew: `tierflow judge calibrate`."
+            ) from None
+
+
+def calibrate(
+    step: str,
+    items: Iterable[Judged] | Iterable[Compared],
+    bound_to: Binding,
+    *,
+    at: float,
+    threshold: float,
+    pairs: Mapping[str, Pairs] | None = None,
+    max_loss: float = 0.0,
+    confidence: float = 0.95,
+    floor: float = FLOOR,
+) -> Calibration:
+    """Return what labelled items say of a judge, and whether it may accept.
+
+    `pairs`: by stratum, which tiers were right on other questions of it; a stratum without falls
+    back on `floor`. `max_loss`: the accuracy, 0-1, that accepting may cost against the strong tier
+    alone. Items must be independent, and none of them may have been used to choose the judge or
+    its threshold. Raises ValueError for judged and compared items in one calibration, or limits
+    outside their range.
+    """
+    if not 0 <= max_loss < 1 or not 0 < floor < 1:
+        raise ValueError(f"max_loss {max_loss} must be in [0, 1), floor {floor} in (0, 1).")
+    listed: list[Judged | Compared] = list(items)
+    known = pairs or {}
+    counted = _counted(listed)
+    rules = _Rules(max_loss, confidence, floor)
+    strata = {name: rules.stratum(counts, known.get(name)) for name, counts in counted.items()}
+    scored = [
+        (each.score, each.right)
+        for each in listed
+        if isinstance(each, Judged) and each.score is not None
+    ]
+    scores, right = [score for score, _ in scored], [good for _, good in scored]
+    return Calibration(
+        step=step,
+        bound_to=bound_to,
+        at=at,
+        threshold=threshold,
+        max_loss=max_loss,
+        confidence=confidence,
+        floor=floor,
+        watch_floor=_watch_floor(strata, max_loss, floor),
+        strata=strata,
+        pooled=rules.pooled(strata),
+        ece=calibration_error(scores, right),
+        auroc=auroc(scores, right),
+    )
+
+
+def _counted(items: Iterable[Judged | Compared]) -> dict[str, Counts]:
+    judged: defaultdict[str, list[Judged]] = defaultdict(list)
+    compared: defaultdict[str, list[Compared]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, Judged):
+            judged[item.stratum].append(item)
+        else:
+            compared[item.stratum].append(item)
+    if judged and compared:
+        raise ValueError("Judged and compared items cannot be mixed: calibrate each judge alone.")
+    if judged:
+        return {name: Tally.of(judged[name]) for name in sorted(judged)}
+    return {name: Choices.of(compared[name]) for name in sorted(compared)}
+
+
+class _Rules:
+    def __init__(self, max_loss: float, confidence: float, floor: float) -> None:
+        self._max_loss, self._confidence, self._floor = max_loss, confidence, floor
+
+    def stratum(self, counts: Counts, pairs: Pairs | None) -> Stratum:
+        if isinstance(counts, Tally) and counts.paired == counts.count > 0:
+            loss = loss_upper_of_paired(counts, self._confidence)
+            said = f"of {counts.count} pairs {counts.won} were won and {counts.lost} lost"
+            return self._by_loss(counts, None, loss, said)
+        if pairs is not None and pairs.count:
+            loss = loss_upper(counts, pairs, self._confidence)
+            return self._by_loss(counts, pairs, loss, _rates(counts, pairs))
+        found = reliability(counts, self._confidence)
+        proven = found.accuracy_lower
+        if found.balanced_lower is not None:
+            proven = min(proven, found.balanced_lower)
+        right = f"{counts.right} of {counts.count} verdicts were right, {proven:.3f} is proven"
+        opens = proven >= self._floor
+        words = "over" if opens else "under"
+        reason = f"{right}, {words} the floor of {self._floor:.2f}"
+        return Stratum(counts=counts, rule="floor", opens=opens, reason=reason)
+
+    def pooled(self, strata: Mapping[str, Stratum]) -> Stratum:
+        if len(strata) == 1:
+            return next(iter(strata.values()))
+        if not strata:
+            return Stratum(counts=Tally(), rule="floor", opens=False, reason="no labelled items")
+        counts = total(each.counts for each in strata.values())
+        pairs = None
+        if all(each.pairs is not None for each in strata.values()):
+            pairs = sum((each.pairs for each in strata.values() if each.pairs), Pairs())
+        found = self.stratum(counts, pairs)
+        closed = [name for name, each in strata.items() if not each.opens]
+        if not closed:
+            return found
+        reason = f"closed in {', '.join(closed)}; all together: {found.reason}"
+        return found.model_copy(update={"opens": False, "reason": reason})
+
+    def _by_loss(self, counts: Counts, pairs: Pairs | None, loss: float, said: str) -> Stratum:
+        opens = loss <= self._max_loss
+        words = "within" if opens else "over"
+        reason = f"{said}; up to {loss:.2%} is lost, {words} the {self._max_loss:.2%} allowed"
+        rule: Literal["paired", "break-even"] = "paired" if pairs is None else "break-even"
+        return Stratum(counts=counts, rule=rule, opens=opens, reason=reason, pairs=pairs)
+
+
+def _rates(counts: Counts, pairs: Pairs) -> str:
+    needs = pairs.break_even
+    break_even = "no pair told the tiers apart" if needs is None else f"r* {needs:.2f}"
+    if isinstance(counts, Choices):
+        return f"{counts.right} of {counts.count} right, {break_even}"
+    return (
+        f"{counts.accepted_right} of {counts.right_replies} right and {counts.accepted_wrong} of "
+        f"{counts.wrong_replies} wrong replies were accepted, {break_even}"
+    )
+
+
+def _watch_floor(strata: Mapping[str, Stratum], max_loss: float, floor: float) -> float:
+    """Return what audits are held against: the least share of right ones among accepted answers.
+
+    Of each open stratum that at which the promise is just kept, weighted by what it accepts.
+    """
+    opened = [each for each in strata.values() if each.opens and each.counts.accepted]
+    if not opened:
+        return floor
+    least = sum(each.counts.accepted * _least_precision(each, max_loss, floor) for each in opened)
+    return min(max(least / sum(e.counts.accepted for e in opened), _LEAST_WATCHED), _MOST_WATCHED)
+
+
+def _least_precision(stratum: Stratum, max_loss: float, floor: float) -> float:
+    counts = stratum.counts
+    if isinstance(counts, Choices):
+        return floor
+    worth = None if stratum.pairs is None else stratum.pairs.worth()
+    if stratum.rule == "paired":
+        worth = (
+            counts.won / max(1, counts.accepted_right),
+            counts.lost / max(1, counts.accepted_wrong),
+        )
+    if worth is not None:
+        least = precision_floor(worth, counts.accepted / counts.count, max_loss)
+        return floor if least is None else least
+    # What a judge would accept that is right on either side just as often as the floor asks.
+    good, bad = floor * counts.right_replies, (1 - floor) * counts.wrong_replies
+    return good / (good + bad)

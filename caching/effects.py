@@ -1,5 +1,6 @@
 """Effects: what the plan of a step asks of the caches. A driver carries them out."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +70,13 @@ class Forget:
 class Once:
     """Carry out `plan` unless the same key is under way in this process: then wait for that one.
 
-    Sends back a `Shared`. Those who waited raise the leader's error if it failed.
+    Sends back a `Shared`. Those who waited raise the leader's error if it failed. `most_wait_s`:
+    who waited for so long carries out the own plan after all.
     """
 
     key: Key
     plan: Generator[Any, Any, Any]
+    most_wait_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,9 @@ def letter(reply: str) -> str | None:
     return found[-1].upper() if found else None
 
 
-@llm_task(
+@llm_task(  # tierflow: ignore[TF002, TF006] agreement is what the exam measures; see exam.toml
     tier="fast",
-    cascade=Cascade(to="frontier", judge=agreement("specialist.helper", by=letter)),
+    cascade=Cascade(to="frontier", judge=agreement("specialist.helper", by=letter), max_loss=None),
     task_run_name="solve {question.id}",
 )
 def solve(question: Question) -> Prompt:
@@ -63,7 +63,9 @@ def solve(question: Question) -> Prompt:
     )
 
 
-solve_strong = solve.with_options(name="solve_strong", tier="frontier", cascade=None)
+solve_strong = solve.with_options(
+    name="solve_strong", tier="frontier", cascade=None, reason="what the cascade is compared with"
+)
 
 
 def recordings() -> Path | None:

@@ -3,18 +3,19 @@
 from .asking import Parsed, Question, ask_tier
 from .cascade import Cascade, Chain, run_chain
 from .client import LiteLLMClient, ModelClient
-from .cooldown import Cooldowns
-from .effects import Ask, OnChunk, Pause, Rank
+from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Standing
 from .failover import Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
 from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
 
 __all__ = [
+    "Admission",
+    "Admit",
     "Ask",
     "Cascade",
     "Case",
     "Chain",
-    "Cooldowns",
+    "Hedge",
     "Judge",
     "LiteLLMClient",
     "ModelClient",
@@ -23,8 +24,10 @@ __all__ = [
     "Parsed",
     "Pause",
     "Question",
+    "Raced",
     "Rank",
     "Score",
+    "Standing",
     "Trail",
     "agreement",
     "ask_tier",

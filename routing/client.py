@@ -3,16 +3,18 @@
 litellm is transport and provider dialects here: its retries, caches and callbacks stay off.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from ..errors import AttemptTimeoutError
 from ..request import Chunk, Reply, canonical_json
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
 from .effects import Ask
-from .lasting import on_lasting_loop
+from .lasting import on_lasting_loop, wait_on_lasting_loop
 from .marks import cache_options, marked
 from .received import Received, Stream, whole
 from .tiers import api_key
@@ -40,6 +42,9 @@ class LiteLLMClient:
 
     def ask(self, ask: Ask) -> Reply:
         """Ask and wait."""
+        if ask.timeout_s is not None:
+            # A blocking call could only be cut off by litellm's own timeout (see README.md).
+            return wait_on_lasting_loop(self._ask_in_time(ask, ask.timeout_s))
         vendor, name = litellm(), ask.deployment.name
         with self._span(ask) as span:
             started = self.clock()
@@ -55,7 +60,24 @@ class LiteLLMClient:
 
     async def ask_async(self, ask: Ask) -> Reply:
         """Ask without holding up the event loop."""
+        if ask.timeout_s is not None:
+            return await on_lasting_loop(self._ask_in_time(ask, ask.timeout_s))
         return await on_lasting_loop(self._ask_async(ask))
+
+    async def _ask_in_time(self, ask: Ask, timeout_s: float) -> Reply:
+        name, ends = ask.deployment.name, time.monotonic() + timeout_s
+        litellm()  # takes seconds, once; the call is begun only if there is time left
+        try:
+            if time.monotonic() < ends:
+                async with asyncio.timeout(ends - time.monotonic()):
+                    return await self._ask_async(ask)
+        except TimeoutError:
+            pass
+        raise AttemptTimeoutError(
+            f"{name}: AttemptTimeoutError: no reply in the {timeout_s:.1f} s that the step's "
+            "deadline left",
+            deployment=name,
+        )
 
     async def _ask_async(self, ask: Ask) -> Reply:
         vendor, name = litellm(), ask.deployment.name

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..request import CachePlan, Chunk, Request
+from ..errors import AttemptError
+from ..request import CachePlan, Chunk, Reply, Request
 from ..settings import Deployment
 from .tiers import NamedTier
 
@@ -15,11 +16,24 @@ OnChunk: TypeAlias = Callable[[Chunk], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """Leave to ask a deployment after `wait_s`. `tokens`: how many were reserved for it.
+
+    `probe`: names the one call that a half-open breaker lets through; empty for any other.
+    """
+
+    wait_s: float = 0.0
+    tokens: int = 0
+    probe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Ask one deployment. Sends back a Reply, or raises an AttemptError into the plan.
 
     `attempt`: 1 for the first call of a step, and so on. `on_chunk`: stream, and hand over each
     piece; None for a reply in one piece. `cache`: what the provider is told to keep of the prefix.
+    `timeout_s`: what the step's deadline leaves, where that is less than the tier's timeout_s.
     """
 
     deployment: Deployment
@@ -29,21 +43,81 @@ class Ask:
     attempt: int
     on_chunk: OnChunk | None = None
     cache: CachePlan | None = None
+    timeout_s: float | None = None
+    admission: Admission = Admission()
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """Ask `first`, and `second` too where there is no reply after `after_s`. Sends back a Raced.
+
+    The driver asks the second only if few calls were hedged so far.
+    """
+
+    first: Ask
+    second: Ask
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """How a hedged call went. `reply`: of who was first, None where all that were asked failed.
+
+    `paid`: the other's reply, where it came all the same. `cancelled`: who was not waited for.
+    """
+
+    reply: Reply | None
+    failures: tuple[AttemptError, ...] = ()
+    paid: tuple[Reply, ...] = ()
+    cancelled: tuple[Ask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Order deployments by readiness. Sends back a tuple of `Standing`s, the readiest first."""
+    """Order deployments by readiness. Sends back a tuple of `Standing`s, the readiest first.
+
+    `step`: whose usual latency counts. `tokens`: what the call would take of a tpm limit.
+    """
 
     deployments: tuple[Deployment, ...]
+    step: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A deployment, and the seconds its provider asked us to leave it alone (0: ready)."""
+    """A deployment, and the seconds it is to be left alone (0: ready).
+
+    `limit_s`: how long its own rate limit (rpm, tpm) makes a call wait. `guarded`: an Admit must
+    be granted first. `p95_s`: within what 95 % of such calls are answered, None if unknown.
+    `is_well`: it is neither failing nor slow, as far as is known.
+    """
 
     deployment: Deployment
     wait_s: float
+    limit_s: float = 0.0
+    guarded: bool = False
+    p95_s: float | None = None
+    is_well: bool = True
+
+    @property
+    def delay_s(self) -> float:
+        """How long a call would have to wait, for whatever reason."""
+        return max(self.wait_s, self.limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Book a call to a guarded deployment. Sends back an Admission, or None for not now.
+
+    Nothing is booked where its rate limit makes it wait longer than `most_wait_s`. `lease_s`: how
+    long nobody else may probe, should nothing be heard of this call.
+    """
+
+    deployment: Deployment
+    tokens: int
+    most_wait_s: float
+    lease_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,42 @@
 """Failover: through a tier's deployments until one replies. Decides only; a driver asks."""
 
+import math
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import Any
 
-from ..errors import AllDeploymentsFailedError, AttemptError
-from ..request import Reply, Request, Usage, Verdict
-from .effects import Ask, OnChunk, Pause, Rank, Role, Standing
+from ..errors import AllDeploymentsFailedError, AttemptError, DeadlineExceededError
+from ..request import Reply, Request, Usage, Verdict, canonical_json
+from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Role, Standing
+from .resilience.hedging import not_waited_for
+from .resilience.limits import estimated_tokens
 from .tiers import NamedTier
 
 _ASKS_PER_DEPLOYMENT = 2
+_LONGEST_PROBE_S = 15.0
+"""Whoever dies while trying a half-open breaker holds up the others for so long at most."""
+
+
+def _for_ever() -> float:
+    return math.inf
 
 
 @dataclass(slots=True)
 class Trail:
     """What one step has tried so far: replies that were paid for, failed attempts, verdicts.
 
-    `tier`: the one that was asked last for the step's answer.
+    `tier`: the one that was asked last for the step's answer. `left_s`: returns the seconds until
+    the step's deadline.
     """
 
     replies: list[Reply] = field(default_factory=list[Reply])
     failures: list[AttemptError] = field(default_factory=list[AttemptError])
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     tier: str = ""
+    left_s: Callable[[], float] = _for_ever
 
     @property
     def next_attempt(self) -> int:
@@ -56,46 +67,153 @@ def failover(
 
     A deployment that failed is not asked again, unless its provider named a time to come back
     (Retry-After): then once more, after that time, when all others have failed too and the wait
-    fits `max_wait_s`. Raises AllDeploymentsFailedError, or RejectedError at once.
+    fits `max_wait_s`. So does the wait for an open breaker; the tier's own rate limits are waited
+    for as long as the deadline allows. Raises AllDeploymentsFailedError, DeadlineExceededError
+    where the deadline leaves no time, or RejectedError at once.
     """
-    failures: list[AttemptError] = []
-    asked = Counter[str]()
-    out: set[str] = set()
-    patience_s = tier.tier.max_wait_s
-    while left := tuple(each for each in tier.tier.deployments if each.name not in out):
-        standings: tuple[Standing, ...] = yield Rank(left)
-        # Whoever failed a moment ago comes after whoever was not asked yet.
-        best = min(standings, key=lambda each: (each.wait_s, asked[each.deployment.name]))
-        if best.wait_s > patience_s:
-            raise _all_failed(tier, failures, f"the next may be asked in {best.wait_s:.0f} s")
-        if best.wait_s > 0:
-            patience_s -= best.wait_s
-            yield Pause(best.wait_s)
-        name = best.deployment.name
-        asked[name] += 1
+    return (yield from _Course(tier, request, trail, role, on_chunk).run())
+
+
+@dataclass(slots=True)
+class _Course:
+    """One request on its way through a tier. `out`: who is not asked again."""
+
+    tier: NamedTier
+    request: Request
+    trail: Trail
+    role: Role
+    on_chunk: OnChunk | None
+    failures: list[AttemptError] = field(default_factory=list[AttemptError])
+    asked: Counter[str] = field(default_factory=Counter[str])
+    out: set[str] = field(default_factory=set[str])
+
+    def run(self) -> Generator[Any, Any, Reply]:
+        patience_s, tokens = self.tier.tier.max_wait_s, self._tokens()
+        while left := tuple(d for d in self.tier.tier.deployments if d.name not in self.out):
+            standings: tuple[Standing, ...] = yield Rank(left, self.request.step, tokens)
+            # Whoever failed a moment ago comes after whoever was not asked yet.
+            best = min(standings, key=lambda each: (each.delay_s, self.asked[each.deployment.name]))
+            left_s = self.trail.left_s()
+            if best.delay_s >= left_s:
+                raise self._too_late(best.delay_s)
+            if best.wait_s > patience_s:
+                raise self._all_failed(f"the next may be asked in {best.wait_s:.0f} s")
+            admission = yield from self._admission(best, standings, tokens, left_s)
+            if admission is None:
+                continue
+            wait_s = max(best.wait_s, admission.wait_s)
+            if wait_s > 0:
+                patience_s -= best.wait_s
+                yield Pause(wait_s)
+            reply = yield from self._ask(best, admission, standings)
+            if reply is not None:
+                return reply
+        if self.trail.left_s() <= 0:
+            raise self._too_late(0.0)
+        raise self._all_failed("none is left to ask")
+
+    def _admission(
+        self, best: Standing, standings: Sequence[Standing], tokens: int, left_s: float
+    ) -> Generator[Any, Any, Admission | None]:
+        """Return leave to ask, None for not now: the standings have changed."""
+        if not best.guarded:
+            return Admission()
+        # Where another is ready sooner, that one is asked.
+        others = (each.delay_s for each in standings if each is not best)
+        lease_s = min(self.tier.tier.timeout_s, _LONGEST_PROBE_S)
+        admission: Admission | None = yield Admit(
+            best.deployment, tokens, min(left_s, *others, math.inf), lease_s
+        )
+        return admission
+
+    def _ask(
+        self, best: Standing, admission: Admission, standings: Sequence[Standing]
+    ) -> Generator[Any, Any, Reply | None]:
+        """Ask one deployment, or two in a race. Return None where failover goes on."""
+        first = self._asking(best, admission, self.trail.next_attempt)
+        second = self._second(best, standings)
+        self.asked[best.deployment.name] += 1
+        if second is not None and best.p95_s is not None:
+            return (yield from self._race(Hedge(first, second, best.p95_s)))
         try:
-            reply: Reply = yield Ask(
-                best.deployment, tier, request, role, trail.next_attempt, on_chunk
-            )
+            reply: Reply = yield first
         except AttemptError as error:
-            failures.append(error)
-            trail.failures.append(error)
-            if not error.elsewhere:
-                raise
-            if error.retry_after_s is None or asked[name] >= _ASKS_PER_DEPLOYMENT:
-                out.add(name)
-        else:
-            trail.replies.append(reply)
-            return reply
-    raise _all_failed(tier, failures, "none is left to ask")
+            self._failed(error, best.deployment.name)
+            return None
+        self.trail.replies.append(reply)
+        return reply
 
+    def _race(self, hedge: Hedge) -> Generator[Any, Any, Reply | None]:
+        raced: Raced = yield hedge
+        # Everything that was asked is paid for, and the answer's own reply comes last.
+        if raced.reply is not None:
+            paid = (not_waited_for(ask, raced.reply) for ask in raced.cancelled)
+            self.trail.replies += [*paid, *raced.paid]
+        by_name = {each.deployment.name: each for each in (hedge.first, hedge.second)}
+        for place, error in enumerate(raced.failures):
+            name = error.deployment if error.deployment in by_name else ""
+            self._failed(error, name or list(by_name)[min(place, 1)])
+        if raced.reply is not None:
+            self.trail.replies.append(raced.reply)
+        return raced.reply
 
-def _all_failed(
-    tier: NamedTier, failures: list[AttemptError], state: str
-) -> AllDeploymentsFailedError:
-    tried = "; ".join(str(error) for error in failures) or "all are waiting for a Retry-After"
-    return AllDeploymentsFailedError(
-        f"Tier {tier.name!r} gave no reply ({state}): {tried}. Check the providers' status and "
-        f"keys with `tierflow tiers`, or add a deployment to [tiers.{tier.name}].",
-        failures,
-    )
+    def _failed(self, error: AttemptError, name: str) -> None:
+        self.failures.append(error)
+        self.trail.failures.append(error)
+        if not error.elsewhere:
+            raise error
+        if error.retry_after_s is None or self.asked[name] >= _ASKS_PER_DEPLOYMENT:
+            self.out.add(name)
+
+    def _asking(self, standing: Standing, admission: Admission, attempt: int) -> Ask:
+        left_s = self.trail.left_s()
+        if left_s <= 0:
+            raise self._too_late(0.0)
+        timeout_s = left_s if left_s < self.tier.tier.timeout_s else None
+        return Ask(
+            standing.deployment,
+            self.tier,
+            self.request,
+            self.role,
+            attempt,
+            self.on_chunk,
+            timeout_s=timeout_s,
+            admission=admission,
+        )
+
+    def _second(self, best: Standing, standings: Sequence[Standing]) -> Ask | None:
+        """Return whom to ask too, should the first be late; None for nobody."""
+        # What two deployments stream at once nobody could read.
+        if not self.tier.tier.hedge or self.on_chunk is not None:
+            return None
+        for each in standings:
+            is_other = each is not best and not self.asked[each.deployment.name]
+            if is_other and each.is_well and each.delay_s == 0 and not each.guarded:
+                return self._asking(each, Admission(), self.trail.next_attempt + 1)
+        return None
+
+    def _tokens(self) -> int:
+        if all(each.tpm is None for each in self.tier.tier.deployments):
+            return 0
+        sampling = self.request.sampling.over(self.tier.tier.sampling)
+        return estimated_tokens(len(canonical_json(self.request.messages)), sampling.max_tokens)
+
+    def _too_late(self, wait_s: float) -> DeadlineExceededError:
+        state = f"the next may be asked in {wait_s:.0f} s" if wait_s else "no time is left"
+        return DeadlineExceededError(
+            f"Tier {self.tier.name!r} gave no reply by the step's deadline ({state}): "
+            f"{self._tried()}. Raise deadline_s, or lower timeout_s so that others get their turn.",
+            self.failures,
+        )
+
+    def _all_failed(self, state: str) -> AllDeploymentsFailedError:
+        return AllDeploymentsFailedError(
+            f"Tier {self.tier.name!r} gave no reply ({state}): {self._tried()}. Check the "
+            "providers' status and keys with `tierflow tiers`, or add a deployment to "
+            f"[tiers.{self.tier.name}].",
+            self.failures,
+        )
+
+    def _tried(self) -> str:
+        told = "; ".join(str(error) for error in self.failures)
+        return told or "all are waiting for a Retry-After, a rate limit or an open breaker"

@@ -24,6 +24,16 @@ async def on_lasting_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, lasting))
 
 
+def wait_on_lasting_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine there from a thread that waits for it. Ctrl-C reaches it, too."""
+    running = asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid()))
+    try:
+        return running.result()
+    except BaseException:
+        running.cancel()
+        raise
+
+
 _STARTING = threading.Lock()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import MissingKeyError
+from ..policy import ANYTHING, Rules
 from ..request import Sampling, canonical_json
 from ..settings import Catalogue, Deployment, Tier
 
@@ -80,16 +81,19 @@ def is_usable(deployment: Deployment, environ: Mapping[str, str]) -> bool:
     return not key_variables(deployment) or api_key(deployment, environ) is not None
 
 
-def resolve(catalogue: Catalogue, name: str, environ: Mapping[str, str]) -> NamedTier:
-    """Return a tier without the deployments whose key is missing.
+def resolve(
+    catalogue: Catalogue, name: str, environ: Mapping[str, str], rules: Rules = ANYTHING
+) -> NamedTier:
+    """Return a tier without the deployments that `rules` forbid or whose key is missing.
 
-    Raises UnknownTierError, or MissingKeyError when none is left.
+    Raises UnknownTierError, PolicyError, or MissingKeyError when none is left.
     """
     tier = catalogue.get(name)
-    usable = tuple(each for each in tier.deployments if is_usable(each, environ))
+    allowed = rules.allowed(name, tier.deployments)
+    usable = tuple(each for each in allowed if is_usable(each, environ))
     if not usable:
         wanted = "; ".join(
-            f"{' or '.join(key_variables(each))} for {each.name}" for each in tier.deployments
+            f"{' or '.join(key_variables(each))} for {each.name}" for each in allowed
         )
         raise MissingKeyError(
             f"Tier {name!r} has no API key. Set one of: {wanted}. Or name a deployment that "

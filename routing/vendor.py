@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -54,6 +55,10 @@ def _load() -> Any:
     from ..models.replay import Recordings  # noqa: PLC0415  # likewise
     from .record import Recorder  # noqa: PLC0415  # likewise
 
+    # It makes a coroutine in a thread; a call that is cancelled meanwhile leaves it behind.
+    warnings.filterwarnings(
+        "ignore", "coroutine '.*completion' was never awaited", category=RuntimeWarning
+    )
     module.suppress_debug_info = True
     module.custom_provider_map = [
         *module.custom_provider_map,

@@ -9,6 +9,7 @@ from ..request import Answer
 from .drive import PromptCall, drive, drive_async
 from .hands import Hands, hands
 from .plan import step_plan
+from .ruled import with_run_tags
 from .spec import StepSpec
 from .step import Plan
 
@@ -40,6 +41,8 @@ def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
     named = None
     if flow is not None and flow.flow_run is not None:
         named = (str(flow.flow_run.id), flow.flow.name if flow.flow else flow.flow_run.name)
+    if task is not None:
+        spec = with_run_tags(spec, task.task_run.tags)
     return step_plan(spec, mine.surroundings(named, str(task.task_run.id) if task else None))
 
 

@@ -33,6 +33,7 @@ from ..errors import (
 from ..request import Answer, CacheUse, Chunk, Stored
 from ..routing import Pause, Question, run_chain
 from .account import answer_of, hit_of, stored_of, with_all_paid
+from .gated import audit_if_due
 from .rejection import Rejection
 from .similar import Similar
 from .step import Plan, Step
@@ -60,6 +61,7 @@ def cached_or_asked(step: Step[T]) -> Plan[Answer[T]]:
     terms = step.terms
     if terms is None:
         parsed = yield from run_chain(_question(step), step.chain)
+        yield from audit_if_due(step, parsed)
         return answer_of(parsed, step.request, step.trail, "off", step.around.settings.tiers)
     key = request_key(step.request, step.route)
     similar = Similar(step, terms, key)
@@ -69,7 +71,7 @@ def cached_or_asked(step: Step[T]) -> Plan[Answer[T]]:
     if answer is not None:
         return answer
     while True:
-        shared: Shared = yield Once(key, _leading(step, terms, key))
+        shared: Shared = yield Once(key, _leading(step, terms, key), step.trail.left_s())
         brought: _Asked[T] | Answer[T] | None = shared.result
         if shared.led and isinstance(brought, Answer):
             return brought
@@ -133,7 +135,10 @@ def _leading(step: Step[T], terms: ExactCache, key: Key) -> Plan[_Asked[T] | Ans
         # An answer of another process is not wanted, or nothing is kept that one could wait for.
         return (yield from _asked(step, terms, key))
     while not (yield Lease(key)):
-        yield Pause(_POLL_S)
+        if step.trail.left_s() <= 0:
+            # Nobody is asked any more: it raises, and names the deadline.
+            return (yield from _asked(step, terms, key))
+        yield Pause(min(_POLL_S, step.trail.left_s()))
         if (answer := (yield from _exact(step, terms, key))) is not None:
             return answer
     return (yield from _giving_back(key, _found_or_asked(step, terms, key)))
@@ -176,6 +181,7 @@ def _asked(step: Step[T], terms: ExactCache, key: Key) -> Plan[_Asked[T]]:
             failure = Failure(type(error).__name__, str(error))
             yield Keep(key, _entry(step, terms, failure, terms.failures_ttl_s, 0.0))
         raise
+    yield from audit_if_due(step, parsed)
     settings = step.around.settings
     answer = answer_of(parsed, step.request, step.trail, "miss", settings.tiers)
     answer = replace(answer, rejection=Rejection(key))

@@ -34,6 +34,7 @@ from .batch import BatchTask, batch_body
 from .body import answered, answered_async
 from .result_cache import with_step_keyed
 from .returns import Returns
+from .ruled import refuse_text
 from .spec import StepSpec
 from .step_task import StepTask
 
@@ -50,6 +51,8 @@ class StepOptions(TaskOptions, total=False):
     sampling: Sampling
     rollout: Rollout | None
     on_chunk: OnChunk | None
+    deadline_s: float | None
+    reason: str | None
 
 
 class ChangedOptions(StepOptions, total=False):
@@ -116,18 +119,20 @@ class LLMTask(StepTask[P, R]):
     def __init__(
         self, prompt: Callable[P, Any], spec: StepSpec[Any], **options: Unpack[TaskOptions]
     ) -> None:
+        refuse_text(options.get("tags"))
         # Prefect reads name, source, task key and async-ness from the prompt function.
         super().__init__(prompt, **options)
         self.prompt = prompt
-        self.spec = replace(spec, name=self.name)
+        self.spec = replace(spec, name=self.name, tags=frozenset(self.tags))
         self.fn = _body(prompt, self.spec, _bare)
 
     def with_options(self, **options: Unpack[ChangedOptions]) -> "LLMTask[P, R]":  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # takes more than Task's
         """Return a copy with other options of the decorator's or of Prefect's."""
         given = cast("dict[str, Any]", options)
+        refuse_text(given.get("tags"))
         ours = {name: given.pop(name) for name in _OURS if name in given}
         changed = cast("LLMTask[P, R]", super().with_options(**with_step_keyed(given)))
-        changed.spec = replace(self.spec, name=changed.name, **ours)
+        changed.spec = replace(self.spec, name=changed.name, tags=frozenset(changed.tags), **ours)
         changed.fn = _bound_like(_body(self.prompt, changed.spec, _bare), self.fn)
         return changed
 
@@ -206,11 +211,13 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     defines them. `returns`: any type pydantic knows; `str` is the reply as it is. `cascade`:
     where and when to escalate. `cache`: ExactCache or SemanticCache, None for off. `sampling`: put
     over the tier's. `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and
-    receive each piece. All options of `prefect.task` work; Prefect's own result cache is off
-    unless `cache_policy` says otherwise, and `retries` skip errors that would only come again.
+    receive each piece. `deadline_s`: the step ends by then, all in all; else its tier's. `reason`:
+    why a premium tier, for `tierflow lint`. All options of `prefect.task` work (`[policy]` knows
+    steps by their `tags`); Prefect's own result cache is off unless `cache_policy` says otherwise,
+    and `retries` skip errors that would only come again.
 
     Raises when the step runs: ConfigError (before any call), PromptError,
-    AllDeploymentsFailedError, RejectedError, UnparseableReplyError.
+    AllDeploymentsFailedError (DeadlineExceededError), RejectedError, UnparseableReplyError.
     """
     given = cast("dict[str, Any]", options)
     ours = {name: given.pop(name) for name in _OURS if name in given}

@@ -2,16 +2,18 @@
 
 import asyncio
 import inspect
+import math
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from functools import partial
 from typing import Any, TypeVar
 
 from ..caching import Later, Once, Shared
-from ..routing import Ask, Pause
+from ..routing import Ask, Hedge, Pause
 from ..tracing import Within, span
+from .calling import call, call_async
 from .hands import Hands
-from .prefix import ask_kept, ask_kept_async
 from .spec import Render
 from .step import Plan
 
@@ -52,21 +54,20 @@ async def drive_async(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
 
 def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: PLR0911  # one an effect
     match effect:
-        case Ask():
-            with hands.watching(effect):
-                return ask_kept(effect, hands.keeper, hands.client)
+        case Ask() | Hedge():
+            return call(effect, hands)
         case Within(name, attributes, plan, describe):
             with span(name, attributes) as opened:
                 result = drive(plan, hands, render)
                 opened.set_attributes(describe(result))
                 return result
-        case Once(key, plan):
+        case Once(key, plan, most_wait_s):
             flight = hands.flights.board(key)
             if flight is None:
                 with hands.flights.leading(key) as leading:
                     leading.result = drive(plan, hands, render)
                     return Shared(leading.result, led=True)
-            if flight.is_led_here:
+            if flight.is_led_here or not wait([flight.ended], _limit(most_wait_s)).done:
                 return Shared(drive(plan, hands, render), led=True)
             return Shared(flight.ended.result(), led=False)
         case Later(key, plan):
@@ -79,23 +80,34 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: 
             return hands.perform(effect)
 
 
+def _limit(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
+
+
 async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: PLR0911  # one an effect
     match effect:
-        case Ask():
-            with hands.watching(effect):
-                return await ask_kept_async(effect, hands.keeper, hands.client)
+        case Ask() | Hedge():
+            return await call_async(effect, hands)
         case Within(name, attributes, plan, describe):
             with span(name, attributes) as opened:
                 result = await drive_async(plan, hands, render)
                 opened.set_attributes(describe(result))
                 return result
-        case Once(key, plan):
+        case Once(key, plan, most_wait_s):
             flight = hands.flights.board(key)
             if flight is None:
                 with hands.flights.leading(key) as leading:
                     leading.result = await drive_async(plan, hands, render)
                     return Shared(leading.result, led=True)
-            return Shared(await asyncio.wrap_future(flight.ended), led=False)
+            waiting = asyncio.wrap_future(flight.ended)
+            try:
+                await asyncio.wait([waiting], timeout=_limit(most_wait_s))
+                if waiting.done():
+                    return Shared(waiting.result(), led=False)
+            finally:
+                # Else it would report to this loop when that is closed.
+                waiting.cancel()
+            return Shared(await drive_async(plan, hands, render), led=True)
         case Later(key, plan):
             return hands.in_background(key, lambda: drive(plan, hands, render))
         case Pause(seconds):

@@ -4,9 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -27,10 +26,13 @@ from ..caching import (
     open_store,
 )
 from ..caching.prefix import Keeper
-from ..errors import AttemptError, StoreError, TierflowError
-from ..routing import Ask, Cooldowns, LiteLLMClient, ModelClient, Rank
+from ..errors import StoreError, TierflowError
+from ..routing import Admit, LiteLLMClient, ModelClient, Rank
+from ..routing.gate import Audited, Consult, Consulting, TellClosed, open_calibrations
+from ..routing.resilience import Guard, open_shared
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger
+from ..tracing.notices import notice
 from .spec import Account, Surroundings
 
 T = TypeVar("T")
@@ -48,8 +50,9 @@ class Hands:
         self.similar = open_similar_cache(settings)
         self.leases = Leases(self.store)
         self.flights = Flights()
-        self.cooldowns = Cooldowns(time.monotonic)
+        self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
         self.keeper = Keeper(os.environ, time.monotonic)
+        self.judges = Consulting(lambda: open_calibrations(settings), time.monotonic)
         self._told: set[str] = set()
         self._closing = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
@@ -62,6 +65,8 @@ class Hands:
         if background is not None:
             background.shutdown(wait=True)
         self.leases.close()
+        self.guard.close()
+        self.judges.close()
         self.similar.close()
         self.store.close()
         self.ledger.close()
@@ -79,8 +84,10 @@ class Hands:
         A store that cannot be used costs money or a report, never an answer: that is logged once.
         """
         match effect:
-            case Rank(deployments):
-                return self.cooldowns.rank(deployments)
+            case Rank():
+                return self.guard.rank(effect)
+            case Admit():
+                return self.guard.admit(effect)
             case Lease(key):
                 # Without a store nobody can be waited for.
                 return self._if_usable(lambda: self.leases.take(key)) is not False
@@ -90,11 +97,11 @@ class Hands:
     def takes_long(self, effect: object) -> bool:
         """Tell whether an effect would hold up an event loop: by a network, or by encoding."""
         if isinstance(effect, Rank):
-            return False
+            return self.settings.store_url is not None and self.guard.is_due
         is_similar = isinstance(effect, Resemble | Learn | Remember | Forget)
         return is_similar or self.settings.store_url is not None
 
-    def _perform_stored(self, effect: object) -> Any:
+    def _perform_stored(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
         match effect:
             case Find(key):
                 return self.store.get(key)
@@ -104,6 +111,10 @@ class Hands:
                 return self.leases.give_back(key)
             case Account(row):
                 return self.ledger.add(row)
+            case Consult() | Audited():
+                return self.judges.perform(effect)
+            case TellClosed():
+                return self._tell_closed(effect)
             case Resemble() | Learn() | Remember() | Forget():
                 return self._perform_similar(effect)
             case _:
@@ -147,15 +158,11 @@ class Hands:
             with self._closing:
                 self._under_way.discard(key)
 
-    @contextmanager
-    def watching(self, ask: Ask) -> Generator[None]:
-        """Remember how a deployment did."""
-        try:
-            yield
-        except AttemptError as error:
-            self.cooldowns.failed(ask.deployment, error)
-            raise
-        self.cooldowns.replied(ask.deployment)
+    def _tell_closed(self, effect: TellClosed) -> None:
+        key = f"{effect.flow_run_id} {effect.gate} {effect.cause}"
+        if key not in self._told:
+            self._told.add(key)
+            notice("judge-closed", effect.gate, f"The judge may not accept. {effect.reason}")
 
     def _if_usable(self, use: Callable[[], T]) -> T | None:
         try:

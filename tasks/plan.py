@@ -2,11 +2,13 @@
 
 1. pick the rollout's arm, and resolve the tiers: a wrong configuration fails before any call
 2. render the prompt, build the request
-3. exact cache, then the similar-question cache: a hit ends here (cached.py)
-4. ask the cheapest tier, judge, accept or escalate; a reply that does not parse is a failure
-5. store, trace, account (step.py)
+3. leave out the cheaper tiers whose answers no judge has proven it can tell apart (gated.py)
+4. exact cache, then the similar-question cache: a hit ends here (cached.py)
+5. ask the cheapest tier, judge, accept or escalate; a reply that does not parse is a failure
+6. store, trace, account (step.py)
 """
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..caching import SemanticCache
@@ -14,16 +16,30 @@ from ..request import Answer, Request, render
 from ..rollouts import Variant
 from ..routing import Chain, resolve
 from .cached import cached_or_asked
+from .gated import through_gates
+from .ruled import rules_of
 from .spec import Render, StepSpec, Surroundings
-from .step import Plan, Step, reads_items
+from .step import Plan, Step, new_trail, reads_items
 
 T = TypeVar("T")
 
 
 def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
     """Answer one step. Raises ConfigError before anything is asked, else what its tiers raise."""
-    started = around.clock()
     arm, variant = _assigned(spec, around)
+    step = yield from begun(spec, around, arm, variant)
+    chain, verdicts = yield from through_gates(step.chain, step.request, around)
+    step = replace(step, chain=chain)
+    step.trail.verdicts.extend(verdicts)
+    answer: Answer[T] = yield step.within(cached_or_asked(step))
+    return answer
+
+
+def begun(
+    spec: StepSpec[T], around: Surroundings, arm: str = "", variant: Variant | None = None
+) -> Plan[Step[T]]:
+    """Return a step with its tiers resolved and its prompt rendered; nothing is asked yet."""
+    started, variant = around.clock(), variant or Variant()
     chain = _chain(spec, variant, around)
     rendered = render((yield Render(variant.prompt)), spec.returns.write)
     request = Request(
@@ -37,9 +53,8 @@ def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
         tenant=rendered.tenant,
         arm=arm,
     )
-    step = Step(spec, around, chain, request, started, rendered.volatile)
-    answer: Answer[T] = yield step.within(cached_or_asked(step))
-    return answer
+    trail = new_trail(spec, chain, around, started)
+    return Step(spec, around, chain, request, started, rendered.volatile, trail)
 
 
 def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:
@@ -62,7 +77,9 @@ def _chain(spec: StepSpec[Any], variant: Variant, around: Surroundings) -> Chain
     if isinstance(spec.cache, SemanticCache) and spec.cache.judge is not None:
         helpers = (*helpers, spec.cache.judge)
     names = (first, *stronger)
+    rules = rules_of(spec, around)
     tiers = {
-        name: resolve(around.settings.tiers, name, around.environ) for name in (*names, *helpers)
+        name: resolve(around.settings.tiers, name, around.environ, rules)
+        for name in (*names, *helpers)
     }
     return Chain([tiers[name] for name in names], {name: tiers[name] for name in helpers}, rule)

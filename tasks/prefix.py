@@ -59,7 +59,9 @@ class _Turn:
         outlook = keeper.outlook(self._call, is_first=ask.attempt == 1)
         self._plan, self.undecided = outlook.plan, outlook.undecided
         self._lead: Lead | None = None
-        self._until = time.monotonic() + min(MOST_WAIT_S, ask.tier.tier.timeout_s)
+        patience_s = ask.timeout_s or ask.tier.tier.timeout_s
+        self._began = time.monotonic()
+        self._until = self._began + min(MOST_WAIT_S, patience_s)
 
     @property
     def patience_s(self) -> float:
@@ -84,7 +86,9 @@ class _Turn:
     def asking(self) -> Generator[Ask]:
         """Yield the ask as planned. However it ends, nobody waits for it after that."""
         try:
-            yield replace(self._ask, cache=self._plan, on_chunk=self._on_chunk())
+            yield replace(
+                self._ask, cache=self._plan, on_chunk=self._on_chunk(), timeout_s=self._left_s()
+            )
         finally:
             if self._lead is not None and not self._lead.ended.done():
                 self._warmth.let_go(self._plan.key)
@@ -94,6 +98,10 @@ class _Turn:
         if self._plan.key:
             self._warmth.replied(self._plan, reply.usage)
         return reply
+
+    def _left_s(self) -> float | None:
+        given_s = self._ask.timeout_s
+        return None if given_s is None else max(0.0, given_s - (time.monotonic() - self._began))
 
     def _on_chunk(self) -> OnChunk | None:
         on_chunk = self._ask.on_chunk

@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StepSpec(Generic[T]):
-    """What the decorator was told. Travels to workers, so it holds values and functions only."""
+    """What the decorator was told. Travels to workers, so it holds values and functions only.
+
+    `reason`: why a premium tier, for readers and `tierflow lint`. `tags`: the task's, for [policy].
+    """
 
     name: str
     tier: str
@@ -30,6 +33,9 @@ class StepSpec(Generic[T]):
     sampling: Sampling = field(default_factory=Sampling)
     rollout: Rollout | None = None
     on_chunk: OnChunk | None = None
+    deadline_s: float | None = None
+    reason: str | None = None
+    tags: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name, value, kind, remedy in (
@@ -40,6 +46,12 @@ class StepSpec(Generic[T]):
         ):
             if not isinstance(value, kind) and (value is not None or name == "sampling"):
                 raise TypeError(f"{name}={value!r:.60} is no {kind.__name__}. Give {remedy}.")
+        if self.deadline_s is not None and not self.deadline_s > 0:
+            raise ValueError(
+                f"deadline_s={self.deadline_s!r} leaves no time. Give seconds above 0."
+            )
+        if self.reason is not None and not self.reason.strip():
+            raise ValueError("reason is blank. Say in words why the step needs its tier.")
         if inspect.iscoroutinefunction(self.on_chunk):
             raise TypeError("on_chunk is an async function, and nobody would await it. Give a def.")
 

@@ -67,8 +67,9 @@ class Step(Generic[T]):
 
     def anew(self) -> "Step[T]":
         """Return the step as if it began now, with nothing paid yet and nobody listening."""
-        unheard = replace(self.spec, on_chunk=None)
-        return replace(self, spec=unheard, started=self.around.clock(), trail=Trail())
+        unheard, started = replace(self.spec, on_chunk=None), self.around.clock()
+        trail = new_trail(unheard, self.chain, self.around, started)
+        return replace(self, spec=unheard, started=started, trail=trail)
 
     def within(self, plan: Plan[Answer[T]]) -> Within:
         """Return the effect that carries out a plan in the step's span, and accounts for it."""
@@ -78,6 +79,15 @@ class Step(Generic[T]):
             _accounted(self, plan),
             describe_answer,
         )
+
+
+def new_trail(spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float) -> Trail:
+    """Return the trail of a step that began then: its deadline is the spec's, else the tier's."""
+    deadline_s = spec.deadline_s or chain.tiers[0].tier.deadline_s
+    if deadline_s is None:
+        return Trail()
+    ends = started + deadline_s
+    return Trail(left_s=lambda: ends - around.clock())
 
 
 def reads_items(chain: Chain) -> bool:

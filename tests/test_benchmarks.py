@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -230,3 +231,79 @@ def test_semantic_hits_without_questions_says_what_is_missing(tmp_path: Path) ->
 
     assert done.returncode == 2
     assert f"{tmp_path} has no stream_" in done.stderr
+
+
+def judge_gate(data: Path, path: Path) -> dict[str, Any]:
+    few = ["--runs", "20", "--drift-runs", "2", "--seeds", "2"]
+    done = benchmark("judge_gate", "--data", str(data), "--json", str(path), *few)
+    assert done.returncode == 0, done.stderr
+    assert "opens" in done.stdout
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_judge_gate_opens_the_proven_stratum_and_not_the_pooled_one(tmp_path: Path) -> None:
+    (tmp_path / "judges").mkdir()
+    rows = [
+        {"stratum": stratum, "item": n, "judge": judge, "prompt": "Vanilla", "label": "1"}
+        | dict.fromkeys(("verdict", "verdict_swapped"), "1" if n < right else "2")
+        for judge, of in (("good", {"easy": 190, "hard": 100}), ("poor", {"easy": 150}))
+        for stratum, right in of.items()
+        for n in range(200)
+    ]
+    written(tmp_path / "judges" / "verdicts.jsonl.gz", rows)
+
+    found = judge_gate(tmp_path, tmp_path / "figures.json")
+
+    opened = {
+        judge: {name: each["opens"] for name, each in strata.items()}
+        for judge, strata in found["judges"].items()
+    }
+    assert opened == {
+        "good": {"easy": True, "hard": False, "pooled": False},
+        "poor": {"easy": False, "pooled": False},
+    }
+    assert {"lower", "upper", "count", "accuracy"} <= set(found["judges"]["good"]["easy"])
+    assert {"opens_rate", "by_scenario", "power"} <= set(found["simulated"])
+    assert {"median_labels", "false_alarm_rate"} <= set(found["drift"])
+
+
+def test_judge_gate_on_recorded_judges_opens_only_what_clears_its_bound(tmp_path: Path) -> None:
+    data = Path(os.environ.get("TIERFLOW_DATA", ROOT.parent / "shared" / "data"))
+    if not (data / "judges").is_dir():
+        pytest.skip(f"{data} has no recorded judges: set TIERFLOW_DATA")
+
+    found = judge_gate(data, tmp_path / "figures.json")
+
+    for judge, strata in found["judges"].items():
+        pooled = strata.pop("pooled")
+        assert all(each["opens"] == (each["lower"] >= 0.8) for each in strata.values()), judge
+        assert pooled["opens"] <= all(each["opens"] for each in strata.values())
+
+
+def test_judge_gate_without_verdicts_says_what_is_missing(tmp_path: Path) -> None:
+    done = benchmark("judge_gate", "--data", str(tmp_path))
+
+    assert done.returncode == 2
+    assert f"{tmp_path} has no judges/" in done.stderr
+
+
+def test_outages_writes_its_drills_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    path = tmp_path / "drills.json"
+
+    done = benchmark("outages", "--json", str(path), "--calls", "20", "--concurrency", "4")
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert set(found) == {"drills", "bars", "met", "parameters"}
+    assert {"healthy", "slow", "slow, hedged", "down"} <= set(found["drills"])
+    # Whatever happens, no user notices a failure.
+    assert {each["failed_calls"] for each in found["drills"].values()} == {0.0}
+    assert found["drills"]["down"]["asked_second"] == 20
+    assert list(temporary.iterdir()) == []
+    assert "p95" in done.stdout

@@ -30,7 +30,15 @@ MAY_IMPORT = {
 }
 """The arrows. Every room may also import the ground: the files of tierflow/ itself."""
 
-FACE = {"__init__.py", "cli.py", "cli_cache.py", "cli_explain.py", "cli_plan.py"}
+FACE = {
+    "__init__.py",
+    "cli.py",
+    "cli_cache.py",
+    "cli_explain.py",
+    "cli_judge.py",
+    "cli_plan.py",
+    "cli_steps.py",
+}
 """Files of the ground that show all rooms to the outside."""
 
 PACKAGES = [

@@ -1,4 +1,4 @@
-"""Ground: the command line. Each command reads one room; none asks a model."""
+"""Ground: the command line. Each command reads one room; only `judge calibrate` asks models."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .cli_cache import cache
+from .cli_judge import judge
 from .cli_plan import cache_plan
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
@@ -108,6 +109,7 @@ def _price_column(usd_per_mtok: float | None) -> str:
 
 
 cli.add_command(cache)
+cli.add_command(judge)
 cache.add_command(cache_plan)
 
 

@@ -1,24 +1,19 @@
 """Ground: the command line's part about prompt caching at providers. It asks no model."""
 
 import asyncio
-import importlib
-import importlib.util
 import inspect
 import json
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from .caching.prefix import Decision, Reuse, boundaries_of, decision_of, vendor_of
+from .cli_steps import load_step
 from .request import Request, render
 from .settings import Deployment, settings
 from .tracing import prices_of
-
-_STEP = "module:function or path/to/file.py:function"
 
 
 @click.command("plan")
@@ -38,7 +33,7 @@ def cache_plan(*, step: str, example: str | None, calls: int, as_json: bool) -> 
     STEP is module:function or path/to/file.py:function. Its file is imported and its prompt
     function called, with placeholders if there is no --example; no model is asked.
     """
-    task = _load(step)
+    task = load_step(step)
     request = _request(task, _arguments(task, example))
     rows = [
         _row(tier, deployment, request, Reuse(calls - 1))
@@ -52,38 +47,6 @@ def cache_plan(*, step: str, example: str | None, calls: int, as_json: bool) -> 
     for row in rows:
         for line in _lines(row):
             click.echo(line)
-
-
-def _load(step: str) -> Any:
-    from .tasks import LLMTask  # noqa: PLC0415  # imports Prefect
-
-    where, colon, name = step.rpartition(":")
-    if not colon or not where or not name:
-        raise click.UsageError(f"{step!r} names no step. Write {_STEP}.")
-    found = getattr(_module(where), name, None)
-    if not isinstance(found, LLMTask):
-        raise click.ClickException(f"{where} has no step {name!r}. Name a function of @llm_task.")
-    return cast("Any", found)
-
-
-def _module(where: str) -> Any:
-    path = Path(where)
-    # What the file imports lies beside it, or in the working directory.
-    sys.path[:0] = [str(path.resolve().parent) if path.suffix == ".py" else str(Path.cwd())]
-    try:
-        if path.suffix != ".py":
-            return importlib.import_module(where)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise click.UsageError(f"{path} is no Python file. Write {_STEP}.")
-        module = importlib.util.module_from_spec(spec)
-        # Where classes of the file look for their own names.
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    except (ImportError, OSError, SyntaxError) as exc:
-        raise click.ClickException(f"{where} cannot be imported: {exc}. Write {_STEP}.") from exc
-    else:
-        return module
 
 
 def _arguments(task: Any, example: str | None) -> inspect.BoundArguments:

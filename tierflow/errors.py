@@ -4,7 +4,8 @@ TierflowError
 ├── ConfigError                  tierflow.toml or TIERFLOW_* is wrong; raised before any call
 │   ├── ConfigNotFoundError      TIERFLOW_CONFIG names a file that does not exist
 │   ├── UnknownTierError         a step or a cascade names a tier the catalogue lacks
-│   └── MissingKeyError          no deployment of a tier has its API key
+│   ├── MissingKeyError          no deployment of a tier has its API key
+│   └── PolicyError              [policy] does not allow a tier, or none of its deployments
 ├── PromptError                  the prompt function returned something that is no prompt
 ├── AttemptError                 one call to one deployment failed
 │   ├── AttemptTimeoutError      no answer (or no next chunk) within timeout_s
@@ -14,6 +15,7 @@ TierflowError
 │   ├── ContextLengthError       the request is longer than the model's window
 │   └── RejectedError            any other 4xx: the request itself is wrong everywhere
 ├── AllDeploymentsFailedError    every deployment of every tier in the chain failed
+│   └── DeadlineExceededError    deadline_s left no time to ask (again)
 ├── UnparseableReplyError        no tier's reply fits the step's result type
 ├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
@@ -44,6 +46,10 @@ class UnknownTierError(ConfigError):
 
 class MissingKeyError(ConfigError):
     """No deployment of a tier has its API key in the environment."""
+
+
+class PolicyError(ConfigError):
+    """`[policy]` does not allow a tier for a step, or none of the tier's deployments."""
 
 
 class PromptError(TierflowError):
@@ -106,6 +112,13 @@ class AllDeploymentsFailedError(TierflowError):
     def __init__(self, message: str, attempts: Sequence[AttemptError] = ()) -> None:
         super().__init__(message)
         self.attempts = tuple(attempts)
+
+
+class DeadlineExceededError(AllDeploymentsFailedError):
+    """A step's `deadline_s` left no time to ask, or to ask again. `attempts`: what it was used for.
+
+    A cascade takes it for a tier that is down, and the next tier has no time either.
+    """
 
 
 class UnparseableReplyError(TierflowError):

@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
+from .policy import Policy
 from .request import Sampling
 
 CONFIG_NAME = "tierflow.toml"
@@ -53,6 +54,9 @@ class Deployment(BaseModel):
     model: str = Field(description="litellm's name, provider first: anthropic/claude-haiku-5-5")
     api_base: str | None = Field(default=None, description="endpoint, for self-hosted engines")
     api_key_env: str | None = Field(default=None, description="variable that holds the API key")
+    region: str | None = Field(
+        default=None, min_length=1, description="where it computes, in your words, for [policy]"
+    )
     input_usd_per_mtok: float | None = Field(default=None, ge=0)
     output_usd_per_mtok: float | None = Field(default=None, ge=0)
     cache_read_usd_per_mtok: float | None = Field(default=None, ge=0)
@@ -65,6 +69,8 @@ class Deployment(BaseModel):
     params: Mapping[str, Any] = Field(
         default_factory=dict, description="further options of the chat request, passed as they are"
     )
+    rpm: float | None = Field(default=None, gt=0, description="most requests a minute, of all")
+    tpm: float | None = Field(default=None, gt=0, description="most tokens a minute, in and out")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -100,6 +106,18 @@ class Tier(BaseModel):
     timeout_s: float = Field(default=60.0, gt=0, description="limit for one call, or one chunk")
     max_wait_s: float = Field(
         default=30.0, ge=0, description="longest wait for a Retry-After when all else failed"
+    )
+    deadline_s: float | None = Field(
+        default=None, gt=0, description="a step that begins at this tier ends by then, all in all"
+    )
+    slow_call_s: float | None = Field(
+        default=None, gt=0, description="what takes longer is slow; None: by what is usual"
+    )
+    hedge: bool = Field(
+        default=False, description="ask a second deployment when the first is late; both are paid"
+    )
+    hedge_share: float = Field(
+        default=0.05, gt=0, le=0.2, description="most calls that are hedged, of all"
     )
     sampling: Sampling = Field(
         default=Sampling(temperature=0),
@@ -159,6 +177,26 @@ class CacheSettings(BaseModel):
     )
 
 
+class BreakerSettings(BaseModel):
+    """When a deployment is not asked for a while. Shared by all that share a store."""
+
+    model_config = _STRICT
+
+    window_s: float = Field(default=60.0, gt=0, description="calls of so long ago count")
+    window_calls: int = Field(default=20, gt=0, description="the newest so many count")
+    min_calls: int = Field(default=10, gt=0, description="fewer calls open nothing by their rate")
+    failure_rate: float = Field(default=0.5, gt=0, le=1, description="opens at this share")
+    slow_rate: float = Field(default=0.5, gt=0, le=1, description="opens at this share")
+    slow_factor: float = Field(
+        default=4.0, gt=1, description="slow: so many times what the same step usually takes"
+    )
+    failures_in_a_row: int = Field(
+        default=5, gt=0, description="opens at once, counted over all processes"
+    )
+    open_s: float = Field(default=5.0, gt=0, description="how long the first time; then doubled")
+    max_open_s: float = Field(default=60.0, gt=0)
+
+
 class BatchSettings(BaseModel):
     """What `.batch` of a step does."""
 
@@ -178,6 +216,8 @@ class Settings(BaseSettings):
     tiers: Catalogue
     cache: CacheSettings = CacheSettings()
     batch: BatchSettings = BatchSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    policy: Policy = Policy()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
     )
@@ -187,6 +227,15 @@ class Settings(BaseSettings):
     replay_dir: Path | None = Field(
         default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
     )
+
+    @model_validator(mode="after")
+    def _ranks_known_specialists(self) -> Self:
+        if unknown := self.policy.counts_as.keys() - self.tiers.specialist.keys():
+            raise ValueError(
+                f"policy.counts_as names {', '.join(sorted(unknown))}, and there is no such "
+                "[tiers.specialist.<domain>]"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

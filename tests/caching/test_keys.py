@@ -222,25 +222,25 @@ def _last_letter(value: str) -> str:
 def test_another_judge_or_threshold_makes_another_key() -> None:
     tiers = a_tier(), a_tier("frontier")
     rules = [
-        Cascade(to="frontier", judge=confidence()),
-        Cascade(to="frontier", judge=confidence(), threshold=0.9),
-        Cascade(to="frontier", judge=agreement()),
-        Cascade(to="frontier", judge=agreement(samples=2)),
-        Cascade(to="frontier", judge=agreement("fast")),
-        Cascade(to="frontier", judge=agreement(by=_first_letter)),
-        Cascade(to="frontier", judge=agreement(by=_last_letter)),
-        Cascade(to="frontier", judge=schema()),
-        Cascade(to="frontier", judge=schema(check=_is_upper)),
-        Cascade(to="frontier", judge=model_judge("frontier", "Is it polite?")),
-        Cascade(to="frontier", judge=model_judge("frontier", "Is it short?")),
+        Cascade(to="frontier", judge=confidence(), max_loss=None),
+        Cascade(to="frontier", judge=confidence(), threshold=0.9, max_loss=None),
+        Cascade(to="frontier", judge=agreement(), max_loss=None),
+        Cascade(to="frontier", judge=agreement(samples=2), max_loss=None),
+        Cascade(to="frontier", judge=agreement("fast"), max_loss=None),
+        Cascade(to="frontier", judge=agreement(by=_first_letter), max_loss=None),
+        Cascade(to="frontier", judge=agreement(by=_last_letter), max_loss=None),
+        Cascade(to="frontier", judge=schema(), max_loss=None),
+        Cascade(to="frontier", judge=schema(check=_is_upper), max_loss=None),
+        Cascade(to="frontier", judge=model_judge("frontier", "Is it polite?"), max_loss=None),
+        Cascade(to="frontier", judge=model_judge("frontier", "Is it short?"), max_loss=None),
     ]
     found = {key_over(*tiers, rule=rule) for rule in (None, *rules)}
     assert len(found) == 1 + len(rules)
 
 
 def test_a_threshold_that_the_judge_would_take_itself_makes_no_other_key() -> None:
-    told = Cascade(to="frontier", judge=confidence(0.8), threshold=0.8)
-    untold = Cascade(to="frontier", judge=confidence(0.8))
+    told = Cascade(to="frontier", judge=confidence(0.8), threshold=0.8, max_loss=None)
+    untold = Cascade(to="frontier", judge=confidence(0.8), max_loss=None)
     assert key_over(a_tier(), rule=told) == key_over(a_tier(), rule=untold)
 
 

@@ -48,7 +48,9 @@ async def echo_later(text: str) -> Prompt:
     return Prompt(ask=text)
 
 
-@llm_task(tier="fast", returns=Verdict, cascade=Cascade(to="frontier", judge=schema()))
+@llm_task(
+    tier="fast", returns=Verdict, cascade=Cascade(to="frontier", judge=schema(), max_loss=None)
+)
 def judged(text: str) -> Prompt:
     return Prompt(ask=text)
 

@@ -40,7 +40,7 @@ def is_even(value: int) -> bool:
     return value % 2 == 0
 
 
-EVEN = Cascade(to=("standard", "frontier"), judge=schema(is_even))
+EVEN = Cascade(to=("standard", "frontier"), judge=schema(is_even), max_loss=None)
 
 
 def run(**scripts: list[str | AttemptError]) -> tuple[Parsed[int], World, Trail]:
@@ -155,12 +155,12 @@ def test_only_an_accepted_reply_or_the_last_tiers_own_is_ever_returned(
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_a_threshold_outside_0_to_1_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
-        Cascade(to="frontier", judge=schema(), threshold=threshold)
+        Cascade(to="frontier", judge=schema(), threshold=threshold, max_loss=None)
 
 
 def test_a_cascade_that_decides_otherwise_has_another_identity() -> None:
     def chain(judge: Any, threshold: float | None = None) -> tuple[str, ...]:
-        rule = Cascade(to="frontier", judge=judge, threshold=threshold)
+        rule = Cascade(to="frontier", judge=judge, threshold=threshold, max_loss=None)
         return Chain([a_tier("fast", "a"), a_tier("frontier", "b")], {}, rule).identity
 
     rules = [
@@ -188,7 +188,7 @@ def test_a_step_escalates_and_says_so(
     catalogue()
     provider.script("fast", Say({"label": "?"}, input_tokens=100, output_tokens=10))
     provider.script("frontier", Say({"label": "refund"}, input_tokens=200, output_tokens=20))
-    rule = Cascade(to="frontier", judge=schema(is_known))
+    rule = Cascade(to="frontier", judge=schema(is_known), max_loss=None)
 
     answer = way.step(plain, returns=Label, cascade=rule)("Where is it?")
 
@@ -205,7 +205,7 @@ def test_a_step_mends_a_reply_that_does_not_fit_its_type(
 ) -> None:
     catalogue()
     provider.script("fast", [Say("It is a refund."), Say({"label": "refund"})])
-    rule = Cascade(to="frontier", judge=schema(is_known))
+    rule = Cascade(to="frontier", judge=schema(is_known), max_loss=None)
 
     answer = way.step(plain, returns=Label, cascade=rule)("Where is it?")
 
@@ -224,7 +224,7 @@ def test_a_judge_that_fails_does_not_accept(
     provider.script("fast", Say("cheap"))
     provider.script("standard", judging)
     provider.script("frontier", Say("strong"))
-    rule = Cascade(to="frontier", judge=model_judge("standard", "Is it right?"))
+    rule = Cascade(to="frontier", judge=model_judge("standard", "Is it right?"), max_loss=None)
 
     answer = way.step(plain, cascade=rule)("Where is it?")
 
@@ -241,8 +241,8 @@ def test_an_unknown_tier_in_a_cascade_fails_before_any_call(
     catalogue()
     provider.script("fast", Say("never"))
     rules = {
-        "to": Cascade(to="fronteer", judge=schema()),
-        "judge": Cascade(to="frontier", judge=agreement("fronteer")),
+        "to": Cascade(to="fronteer", judge=schema(), max_loss=None),
+        "judge": Cascade(to="frontier", judge=agreement("fronteer"), max_loss=None),
     }
 
     with pytest.raises(UnknownTierError, match="No tier 'fronteer'"):

@@ -82,7 +82,7 @@ def test_when_all_others_failed_the_named_time_is_waited_for() -> None:
 
 def test_who_failed_a_moment_ago_comes_after_who_was_not_asked_yet() -> None:
     tier = a_tier("fast", "a", "b")
-    # Another step's reply may have made a well again in the eyes of the cooldown.
+    # Another step's reply may have made a well again in the eyes of the breakers.
     both_ready = tuple(Standing(each, 0) for each in tier.tier.deployments)
     plan = failover(tier, a_request(), Trail())
 
@@ -129,7 +129,7 @@ def test_several_waits_share_one_patience() -> None:
 
 def test_a_tier_that_waits_since_earlier_steps_is_not_asked_at_all() -> None:
     world, tier = World(scripted(a=["never"])), a_tier("fast", "a", max_wait_s=5)
-    world.cooldowns.failed(tier.tier.deployments[0], limited(60))
+    world.guard.health.failed(tier.tier.deployments[0], limited(60))
 
     with pytest.raises(AllDeploymentsFailedError, match="all are waiting for a Retry-After"):
         world.run(failover(tier, a_request(), Trail()))
@@ -206,7 +206,7 @@ def test_whatever_happens_it_ends_in_order_and_never_too_early(trouble: Trouble)
     for each in deployments:
         name = each.model.partition("/")[2]
         if name in trouble.closed_s:
-            world.cooldowns.failed(each, limited(trouble.closed_s[name]))
+            world.guard.health.failed(each, limited(trouble.closed_s[name]))
 
     try:
         ended = world.run(failover(trouble.tier, a_request(), trail))

@@ -263,7 +263,7 @@ def test_a_step_escalates_on_low_stated_confidence(
     catalogue()
     for model in ("fast", "frontier"):
         provider.script(model, Say({"label": "refund", "confidence": stated}))
-    rule = Cascade(to="frontier", judge=confidence(0.8))
+    rule = Cascade(to="frontier", judge=confidence(0.8), max_loss=None)
 
     assert way.step(plain, returns=Guess, cascade=rule)("Where is it?").tier == tier
 
@@ -283,7 +283,9 @@ def test_a_step_escalates_on_low_token_probabilities_or_none(
     provider.script("fast", Say("It is here.", logprobs=logprobs))
     provider.script("frontier", Say("It is there."))
 
-    answer = way.step(plain, cascade=Cascade(to="frontier", judge=confidence(0.8)))("Where is it?")
+    answer = way.step(plain, cascade=Cascade(to="frontier", judge=confidence(0.8), max_loss=None))(
+        "Where is it?"
+    )
 
     assert answer.tier == tier
     assert provider.calls[0].body["logprobs"] is True
@@ -297,7 +299,7 @@ def test_a_step_agrees_with_itself_at_0_7(
 ) -> None:
     catalogue()
     provider.script("fast", Say("B"))
-    step = way.step(plain, cascade=Cascade(to="frontier", judge=agreement()))
+    step = way.step(plain, cascade=Cascade(to="frontier", judge=agreement(), max_loss=None))
 
     answer = step("Where is it?")
 
@@ -318,7 +320,9 @@ def test_a_model_judges_verdict_decides_and_costs_count(
     )
     judge = model_judge("standard", "Is it right?", threshold=0.9)
 
-    answer = way.step(plain, cascade=Cascade(to="frontier", judge=judge))("Where is it?")
+    answer = way.step(plain, cascade=Cascade(to="frontier", judge=judge, max_loss=None))(
+        "Where is it?"
+    )
 
     assert (answer.value, answer.tier) == ("cheap", "fast")
     assert answer.usage.input_tokens == 110
@@ -334,7 +338,7 @@ def test_a_judges_question_fails_over_too(
     provider.script("fast", Say("cheap"))
     provider.script("j1", Fail(500))
     provider.script("j2", Say({"score": 1.0, "reason": "fine"}))
-    rule = Cascade(to="frontier", judge=model_judge("standard", "Is it right?"))
+    rule = Cascade(to="frontier", judge=model_judge("standard", "Is it right?"), max_loss=None)
 
     answer = way.step(plain, cascade=rule)("Where is it?")
 

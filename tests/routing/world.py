@@ -6,7 +6,8 @@ from typing import Any
 
 from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request, Usage
-from tierflow.routing import Ask, Cooldowns, NamedTier, Pause, Rank
+from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank
+from tierflow.routing.resilience import Guard
 from tierflow.settings import Deployment, Tier
 from tierflow.tracing import Within
 
@@ -31,7 +32,7 @@ class World:
     )
 
     def __post_init__(self) -> None:
-        self.cooldowns = Cooldowns(lambda: self.now)
+        self.guard = Guard(lambda: self.now)
 
     @property
     def asked(self) -> list[str]:
@@ -54,8 +55,10 @@ class World:
 
     def _perform(self, effect: object) -> Any:
         match effect:
-            case Rank(deployments):
-                return self.cooldowns.rank(deployments)
+            case Rank():
+                return self.guard.rank(effect)
+            case Admit():
+                return self.guard.admit(effect)
             case Pause(seconds):
                 self.pauses.append(seconds)
                 self.now += seconds
@@ -73,10 +76,11 @@ class World:
         self.asks.append((self.now, ask))
         said = self.answering(ask)
         if isinstance(said, AttemptError):
-            self.cooldowns.failed(ask.deployment, said)
+            self.guard.failed(ask, said, 0.0)
             raise said
-        self.cooldowns.replied(ask.deployment)
-        return a_reply(said, tier=ask.tier.name, model=ask.deployment.model)
+        reply = a_reply(said, tier=ask.tier.name, model=ask.deployment.model)
+        self.guard.replied(ask, reply)
+        return reply
 
 
 def scripted(**scripts: list[str | AttemptError]) -> Answering:

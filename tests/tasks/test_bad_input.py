@@ -143,9 +143,9 @@ def test_an_unknown_tier_names_the_known_ones_and_the_remedy(
 @pytest.mark.parametrize(
     "cascade",
     [
-        Cascade("strongest", confidence()),
-        Cascade(("standard", "strongest"), confidence()),
-        Cascade("frontier", agreement("strongest")),
+        Cascade("strongest", confidence(), max_loss=None),
+        Cascade(("standard", "strongest"), confidence(), max_loss=None),
+        Cascade("frontier", agreement("strongest"), max_loss=None),
     ],
     ids=["to", "one of several", "judge"],
 )
@@ -169,7 +169,7 @@ def test_a_missing_key_of_the_stronger_tier_is_found_before_the_first_call(
     monkeypatch.setenv(
         "TIERFLOW_TIERS__FRONTIER__DEPLOYMENTS", '[{"model": "xai/x", "api_key_env": "MY_KEY"}]'
     )
-    cascade = Cascade("frontier", confidence())
+    cascade = Cascade("frontier", confidence(), max_loss=None)
     expect(way, provider, MissingKeyError, "'frontier'", "MY_KEY", cascade=cascade)
 
 
@@ -232,7 +232,7 @@ def test_a_reply_that_no_tier_can_mend_raises_after_one_repair_per_tier(
     catalogue()
     for model in ("fast", "standard", "frontier"):
         provider.script(model, say(SECRET))
-    cascade = Cascade(("standard", "frontier"), schema())
+    cascade = Cascade(("standard", "frontier"), schema(), max_loss=None)
     step = way.step(plain, returns=City, cascade=cascade)
     with pytest.raises(UnparseableReplyError, match="does not fit City") as caught:
         step("Which city?")
@@ -310,7 +310,7 @@ def test_a_tier_that_is_down_escalates(
     catalogue()
     provider.script("fast", Fail(503))
     provider.script("frontier", Say("here"))
-    answer = way.step(plain, cascade=Cascade("frontier", agreement()))("Anybody?")
+    answer = way.step(plain, cascade=Cascade("frontier", agreement(), max_loss=None))("Anybody?")
     assert (answer.tier, answer.value, answer.escalations) == ("frontier", "here", 1)
     assert len(answer.failures) == 1
     assert rows()[0]["failed_attempts"] == 1

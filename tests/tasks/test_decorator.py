@@ -47,11 +47,13 @@ def ignore(_chunk: object) -> None:
 
 OURS: dict[str, Any] = {
     "tier": "standard",
-    "cascade": Cascade("frontier", confidence()),
+    "cascade": Cascade("frontier", confidence(), max_loss=None),
     "cache": None,
     "sampling": Sampling(temperature=0, max_tokens=9),
     "rollout": Rollout("new", Variant(tier="frontier"), 0.5),
     "on_chunk": ignore,
+    "deadline_s": 30.0,
+    "reason": "replies go to customers unread",
 }
 
 
@@ -92,8 +94,8 @@ def test_a_step_is_a_value_and_its_answer_is_the_whole(
 def test_every_option_of_a_step_reaches_its_spec(way: Way) -> None:
     spec = way.step(triage, **OURS).task.spec
     assert {name: getattr(spec, name) for name in OURS} == OURS
-    # A new option belongs into OURS.
-    assert {field.name for field in fields(StepSpec)} == {*OURS, "name", "returns"}
+    # A new option belongs into OURS. The tags are the task's.
+    assert {field.name for field in fields(StepSpec)} == {*OURS, "name", "returns", "tags"}
 
 
 def test_the_exact_cache_is_on_and_prefects_own_is_off_unless_asked_for(way: Way) -> None:
@@ -211,7 +213,7 @@ def test_a_step_of_a_local_function_travels_too(
     def count(what: str) -> str:
         return f"{greeting} {what}?"
 
-    cascade = Cascade("frontier", agreement(by=lambda value: value))
+    cascade = Cascade("frontier", agreement(by=lambda value: value), max_loss=None)
     task = change(way.step(count, returns=int, cascade=cascade).task)
     again = round_trip(task)
     assert type(again) is type(task)

@@ -130,7 +130,7 @@ def test_a_stored_answer_that_does_not_fit_is_asked_for_again(around: Surroundin
 
 @pytest.mark.parametrize(
     "spec",
-    [a_spec(tier="standard"), a_spec(cascade=Cascade("frontier", confidence()))],
+    [a_spec(tier="standard"), a_spec(cascade=Cascade("frontier", confidence(), max_loss=None))],
     ids=["tier", "cascade"],
 )
 def test_a_wrong_configuration_ends_the_plan_before_its_first_effect(
@@ -217,7 +217,10 @@ def test_latency_is_measured_on_the_clock_of_the_surroundings(around: Surroundin
 def test_token_probabilities_are_wanted_only_where_the_judge_reads_them(
     around: Surroundings,
 ) -> None:
-    for cascade, wanted in ((None, False), (Cascade("frontier", confidence()), True)):
+    for cascade, wanted in (
+        (None, False),
+        (Cascade("frontier", confidence(), max_loss=None), True),
+    ):
         world = World(replies=["one", "two"])
         world.play(step_plan(a_spec(cascade=cascade), around))
         assert {ask.request.logprobs for ask in world.of(Ask)} == {wanted}

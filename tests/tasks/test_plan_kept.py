@@ -238,7 +238,7 @@ def test_what_may_go_well_the_next_time_is_not_remembered(
 def test_of_a_cascade_every_tier_must_have_failed_for_the_same_reason(
     around: Surroundings, faults: list[str | BaseException], kept: int
 ) -> None:
-    spec = a_spec(int, cascade=Cascade("standard", confidence()))
+    spec = a_spec(int, cascade=Cascade("standard", confidence(), max_loss=None))
     around = with_deployments(with_deployments(around, "fast", "a"), "standard", "b")
     world = World(replies=faults)
     with pytest.raises(TierflowError):

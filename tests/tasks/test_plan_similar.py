@@ -289,7 +289,7 @@ def test_of_doubtful_cases_a_judge_sees_a_share_that_weighs_as_much_more(
 def test_a_question_is_kept_though_the_cascades_judge_was_cut_off(around: Surroundings) -> None:
     terms, world = SemanticCache(), World(replies=["A", "A"])
     world.cut_off = {1}
-    played(around, world, terms, cascade=Cascade("frontier", agreement("standard")))
+    played(around, world, terms, cascade=Cascade("frontier", agreement("standard"), max_loss=None))
     assert len(world.of(Keep)) == len(world.of(Remember)) == 1
 
 

@@ -183,8 +183,8 @@ def test_another_ask_tenant_schema_or_step_is_another_question(
         (way.step(ask, name="another step"), "a", ""),
         (way.step(ask, tier="standard"), "a", ""),
         (way.step(ask, sampling=Sampling(max_tokens=7)), "a", ""),
-        (way.step(ask, cascade=Cascade("frontier", confidence(0.0))), "a", ""),
-        (way.step(ask, cascade=Cascade("frontier", confidence(0.1))), "a", ""),
+        (way.step(ask, cascade=Cascade("frontier", confidence(0.0), max_loss=None)), "a", ""),
+        (way.step(ask, cascade=Cascade("frontier", confidence(0.1), max_loss=None)), "a", ""),
     ]
     provider.script("standard", Say("x"))
     provider.script("frontier", Say("x"))
@@ -240,7 +240,7 @@ def test_a_sampled_stronger_tier_keeps_the_whole_chain_out_of_the_cache(
     catalogue()
     monkeypatch.setenv("TIERFLOW_TIERS__FRONTIER__SAMPLING", '{"temperature": 0.5}')
     provider.script("fast", Say({"intent": "refund", "confidence": 0.9}))
-    step = way.step(plain, returns=Sure, cascade=Cascade("frontier", confidence()))
+    step = way.step(plain, returns=Sure, cascade=Cascade("frontier", confidence(), max_loss=None))
     assert [step("Money!").cache for _ in range(2)] == ["off", "off"]
 
 
@@ -324,7 +324,9 @@ def test_an_escalated_answer_costs_what_all_its_replies_cost(
     catalogue()
     provider.script("fast", say({"intent": "refund", "confidence": 0.3}))
     provider.script("frontier", say({"intent": "account", "confidence": 0.9}))
-    step = way.step(plain, returns=Sure, cascade=Cascade("frontier", confidence(0.8)))
+    step = way.step(
+        plain, returns=Sure, cascade=Cascade("frontier", confidence(0.8), max_loss=None)
+    )
     answer = step("My money!")
     assert (answer.tier, answer.value.intent, answer.escalations) == ("frontier", "account", 1)
     assert answer.cost_usd == pytest.approx(2 * COST_USD)
@@ -340,7 +342,9 @@ def test_a_judges_questions_are_paid_for_and_counted(
     catalogue()
     provider.script("fast", say("B"))
     provider.script("standard", say("B"))
-    answer = way.step(plain, cascade=Cascade("frontier", agreement("standard")))("A or B?")
+    answer = way.step(plain, cascade=Cascade("frontier", agreement("standard"), max_loss=None))(
+        "A or B?"
+    )
     assert (answer.tier, answer.escalations) == ("fast", 0)
     assert answer.cost_usd == pytest.approx(2 * COST_USD)
     assert rows()[0]["asks"] == 2

@@ -54,7 +54,7 @@ def test_a_cheap_reply_that_was_cut_off_escalates_unjudged(
     catalogue()
     provider.script("fast", Say("half an ans", finish_reason="length"))
     provider.script("frontier", Say("a whole answer"))
-    answer = way.step(plain, cascade=Cascade(to="frontier", judge=schema()))("why")
+    answer = way.step(plain, cascade=Cascade(to="frontier", judge=schema(), max_loss=None))("why")
     assert (answer.text, answer.verdicts[0].reason) == ("a whole answer", "cut off: length")
 
 
@@ -68,7 +68,7 @@ def test_a_step_that_is_cancelled_is_accounted_for(
     def refuses(_value: str) -> bool:
         return False
 
-    @llm_task(tier="fast", cascade=Cascade(to="frontier", judge=schema(refuses)))
+    @llm_task(tier="fast", cascade=Cascade(to="frontier", judge=schema(refuses), max_loss=None))
     async def ask(question: str) -> str:
         return question
 

@@ -263,7 +263,7 @@ def test_a_judges_own_calls_lie_within_its_span(
     provider.script("j1", Fail(500))
     provider.script("j2", Say({"score": 0.25, "reason": CANARY}))
     provider.script("frontier", Say("strong"))
-    rule = Cascade(to="frontier", judge=model_judge("standard", "Is it right?"))
+    rule = Cascade(to="frontier", judge=model_judge("standard", "Is it right?"), max_loss=None)
 
     way.step(plain, cascade=rule)("Where is it?")
 
@@ -298,7 +298,9 @@ def test_a_judge_that_fails_leaves_a_verdict_not_an_error(
     provider.script("standard", Fail(500))
     provider.script("frontier", Say("strong"))
 
-    way.step(plain, cascade=Cascade(to="frontier", judge=agreement("standard")))("Where is it?")
+    way.step(plain, cascade=Cascade(to="frontier", judge=agreement("standard"), max_loss=None))(
+        "Where is it?"
+    )
 
     (judge,) = by_name(exporter)["judge agreement"]
     assert judge.status.status_code is StatusCode.UNSET
@@ -344,7 +346,7 @@ def test_no_prompt_no_reply_and_no_key_is_in_any_span(
     step = way.step(
         asked,
         returns=City,
-        cascade=Cascade(to="standard", judge=schema(is_other)),
+        cascade=Cascade(to="standard", judge=schema(is_other), max_loss=None),
         on_chunk=ignore if streamed else None,
     )
     with suppress(AllDeploymentsFailedError, RejectedError, UnparseableReplyError):

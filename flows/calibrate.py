@@ -1,0 +1,57 @@
+"""Calibrate a cascade's judge on labelled items, and publish what that proves.
+
+Run it with `python flows/calibrate.py STEP ITEMS`, or deploy it on a schedule (prefect.yaml). STEP
+is path/to/file.py:function; ITEMS is a file of JSON lines: the step's arguments by name, and
+"label" and "stratum" where they are known. Both tiers and the judge are asked about each item that
+was not asked before. The gate opens or closes by the result, and the report is an artifact.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from slugify import slugify
+
+from tierflow.cli_steps import load_step
+from tierflow.tasks.calibration_report import markdown
+from tierflow.tasks.collecting import calibrate_judge, read_items
+from tierflow.tracing.batch_progress import progress
+
+
+@task(task_run_name="calibrate {step}", persist_result=False)
+def prove(step: str, items: str, tier: str | None) -> dict[str, Any]:
+    """Ask, prove and keep; publish the report. Return the figures."""
+    chosen, questions = load_step(step), read_items(Path(items))
+    with progress(f"{chosen.name} calibration", len(questions)) as ended:
+        found = calibrate_judge(chosen, questions, tier=tier, ended=ended)
+    proof = found.proof
+    create_markdown_artifact(
+        key=f"tierflow-judge-{slugify(proof.calibration.step)}",
+        markdown=markdown(proof, found.collected.outcomes),
+        description=f"{proof.calibration.step}: {proof.calibration.reason}",
+    )
+    return {
+        "gate": proof.calibration.step,
+        "opens": proof.calibration.pooled.opens,
+        "reason": proof.calibration.reason,
+        "accepted": proof.accepted,
+        "saving": proof.saving,
+        "without_outcome": len(found.collected.errors),
+    }
+
+
+@flow(name="calibrate")
+def calibrate(step: str, items: str, tier: str | None = None) -> dict[str, Any]:
+    """Calibrate the judge of a step for the answers of a cheaper tier, its own by default."""
+    return prove(step, items, tier)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", help="path/to/file.py:function")
+    parser.add_argument("items", help="a file of JSON lines")
+    parser.add_argument("--tier", help="the cheaper tier")
+    options = parser.parse_args()
+    print(calibrate(options.step, options.items, options.tier))

@@ -1,0 +1,149 @@
+"""Guard: who may be asked, and when, in this process. Breakers, rate limits and hedges as one.
+
+Carries out Rank and Admit, and is told how each Ask ended. Calls nobody and never waits.
+"""
+
+import logging
+from collections.abc import Callable
+
+from ...errors import AttemptError, AttemptTimeoutError, RateLimitedError, StoreError
+from ...request import Reply
+from ...settings import BreakerSettings
+from ..effects import Admission, Admit, Ask, Rank, Standing
+from .health import Condition, Health
+from .hedging import HedgeShares
+from .limits import Limits
+from .shared import SharedStates
+
+_LOG = logging.getLogger("tierflow")
+
+
+class Guard:
+    """What decides in this process who may be asked. Thread-safe.
+
+    `clock`: monotonic seconds. `shared`: what all workers of a store have in common; None for
+    this process alone.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        rules: BreakerSettings | None = None,
+        shared: SharedStates | None = None,
+    ) -> None:
+        self.clock = clock
+        self._shared = shared
+        self._told = False
+        self.health = Health(clock, rules, shared, self._lost)
+        self.limits = Limits(clock, shared, self._lost)
+        self._hedges = HedgeShares()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next `rank` reads the shared place."""
+        return self.health.is_due
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to publish."""
+        return self.health.has_news
+
+    def rank(self, rank: Rank) -> tuple[Standing, ...]:
+        """Order deployments: the well as they were given, the wary, the slow, who must wait."""
+        standings = [
+            (*self._standing(rank, position, condition), position)
+            for position, condition in enumerate(
+                self.health.conditions(rank.deployments, rank.step)
+            )
+        ]
+        standings.sort(key=lambda each: (each[0].delay_s, each[1], each[2]))
+        return tuple(standing for standing, _, _ in standings)
+
+    def admit(self, admit: Admit) -> Admission | None:
+        """Book a call to a deployment that is half-open or has a rate limit."""
+        deployment, probe = admit.deployment, ""
+        (condition,) = self.health.conditions((deployment,), "")
+        if condition.to_probe and not (probe := self.health.begin_probe(deployment, admit.lease_s)):
+            return None
+        wait_s = self.limits.book(deployment, admit.tokens, admit.most_wait_s)
+        if wait_s is None:
+            if probe:
+                self.health.cut_off(deployment, "", 0.0, probe=probe)
+            return None
+        return Admission(wait_s, admit.tokens, probe)
+
+    def replied(self, ask: Ask, reply: Reply) -> None:
+        """Note a reply."""
+        took_s = None if ask.on_chunk is not None else reply.latency_ms / 1000
+        self.health.replied(
+            ask.deployment,
+            ask.request.step,
+            took_s,
+            slow_call_s=ask.tier.tier.slow_call_s,
+            probe=ask.admission.probe,
+        )
+        usage = reply.usage
+        self._settle(ask, usage.input_tokens + usage.output_tokens)
+
+    def failed(self, ask: Ask, error: BaseException, after_s: float) -> None:
+        """Note how a call ended that has no reply: it failed, or was not waited for."""
+        probe = ask.admission.probe
+        if isinstance(error, AttemptError) and not _was_cut_off(ask, error):
+            self.health.failed(ask.deployment, error, probe=probe)
+            if isinstance(error, RateLimitedError) or not error.counts_against_deployment:
+                # What it refused to read was not used.
+                self._settle(ask, 0)
+            return
+        self.health.cut_off(
+            ask.deployment,
+            ask.request.step,
+            after_s,
+            slow_call_s=ask.tier.tier.slow_call_s,
+            probe=probe,
+        )
+
+    def may_hedge(self, ask: Ask) -> bool:
+        """Tell whether a second call may be made besides this one; counts it if so."""
+        return self._hedges.take(ask.tier.name)
+
+    def hedging(self, ask: Ask) -> None:
+        """Count a call that will be hedged if it is late."""
+        self._hedges.called(ask.tier.name, ask.tier.tier.hedge_share)
+
+    def publish(self) -> None:
+        """Tell other workers what changed here."""
+        self.health.publish()
+
+    def close(self) -> None:
+        """Tell what is left to tell, and close the shared place."""
+        self.health.publish()
+        self.limits.close()
+        if self._shared is not None:
+            self._shared.close()
+
+    def _standing(self, rank: Rank, position: int, condition: Condition) -> tuple[Standing, int]:
+        deployment, usual = rank.deployments[position], condition.usual
+        is_limited = deployment.rpm is not None or deployment.tpm is not None
+        standing = Standing(
+            deployment,
+            condition.wait_s,
+            self.limits.wait_s(deployment, rank.tokens) if is_limited else 0.0,
+            condition.to_probe or is_limited,
+            None if usual is None else usual.p95_s,
+            condition.place == 0 and not condition.to_probe,
+        )
+        return standing, condition.place
+
+    def _settle(self, ask: Ask, used: int) -> None:
+        if ask.admission.tokens:
+            self.limits.settle(ask.deployment, ask.admission.tokens, used)
+
+    def _lost(self, error: StoreError) -> None:
+        if not self._told:
+            self._told = True
+            _LOG.warning("%s Until then breakers and rate limits are this process's alone.", error)
+
+
+def _was_cut_off(ask: Ask, error: AttemptError) -> bool:
+    # The deadline ended it, perhaps before the deployment could reply.
+    return isinstance(error, AttemptTimeoutError) and ask.timeout_s is not None

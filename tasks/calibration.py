@@ -1,0 +1,226 @@
+"""Calibration: whether a step's judge has proven itself for the answers of a cheaper tier.
+
+Both tiers answer labelled items, the judge scores the cheap reply, and what is proven follows from
+the counts. Decides only; collecting.py asks.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import AllDeploymentsFailedError, AttemptError, ConfigError, UnparseableReplyError
+from ..request import canonical_json
+from ..routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
+from ..routing.gate import Binding, Calibration, Judged, calibrate
+from .gated import binding_of, gate_of
+from .plan import begun
+from .spec import StepSpec, Surroundings
+from .step import Plan, Step
+
+T = TypeVar("T")
+Floats = NDArray[np.float64]
+
+_LEARN_SHARE = 0.4
+"""So many of the items choose the threshold; the others prove it."""
+
+_FEWEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question: the step's arguments by name. `stratum`: its kind.
+
+    `label`: the right result as JSON data, None where the strongest tier's is to count as right.
+    """
+
+    arguments: Mapping[str, Any]
+    label: Any = None
+    stratum: str = "all"
+
+    @property
+    def key(self) -> str:
+        """A hash of all of it."""
+        whole = canonical_json([dict(self.arguments), self.label, self.stratum])
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+class Outcome(BaseModel):
+    """How an item went. `score`: the judge's, 0 for a reply that cannot be used. Costs in USD."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    item: str
+    bound_to: Binding
+    stratum: str
+    score: float
+    right: bool
+    strong_right: bool
+    weak_usd: float | None
+    judge_usd: float | None
+    strong_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A calibration, and what its items say of money. `accepted`: share of the proving items.
+
+    `weak_right`, `strong_right`, `cascade_right`: shares of right answers. `saving`: of what the
+    strongest tier alone costs, judge included; None where a price is unknown.
+    """
+
+    calibration: Calibration
+    items: int
+    accepted: float
+    weak_right: float
+    strong_right: float
+    cascade_right: float
+    saving: float | None
+
+
+def outcome_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) -> Plan[Outcome]:
+    """Ask a cheaper tier, its judge and the strongest tier about one item.
+
+    Raises what the strongest tier raises: without its answer nothing is known of the pair.
+    """
+    step = yield from begun(spec, around)
+    rule, cheap = pair_of(step, tier)
+    strong_trail, weak_trail, judge_trail = Trail(), Trail(), Trail()
+    strong = yield from ask_tier(_question(step, strong_trail), step.chain.strongest)
+    wanted = strong.value if item.label is None else spec.returns.read(_as_reply(item.label))
+    weak, score = None, 0.0
+    try:
+        weak = yield from ask_tier(_question(step, weak_trail), cheap)
+        if not weak.reply.is_cut_off:
+            judged = Case(_question(step, judge_trail), cheap, weak, step.chain.helpers)
+            score = (yield from rule.judge.score(judged)).value
+    except (AttemptError, AllDeploymentsFailedError, UnparseableReplyError):
+        score = 0.0
+    return Outcome(
+        item=item.key,
+        bound_to=binding_of(step.request, cheap, step.chain.strongest, rule),
+        stratum=item.stratum,
+        score=min(max(score, 0.0), 1.0),
+        right=weak is not None and rule.agree(weak.value, wanted),
+        strong_right=item.label is None or rule.agree(strong.value, wanted),
+        weak_usd=weak_trail.cost_usd,
+        judge_usd=judge_trail.cost_usd,
+        strong_usd=strong_trail.cost_usd,
+    )
+
+
+def pair_of(step: Step[T], tier: str) -> tuple[Cascade, NamedTier]:
+    """Return a step's cascade and its cheaper tier of that name. Raises ConfigError."""
+    rule = step.chain.rule
+    cheaper = {each.name: each for each in step.chain.tiers[:-1]}
+    if rule is None or tier not in cheaper:
+        known = ", ".join(cheaper) or "it has no cascade"
+        raise ConfigError(f"{step.spec.name} has no cheaper tier {tier!r}. Known: {known}.")
+    return rule, cheaper[tier]
+
+
+def _question(step: Step[T], trail: Trail) -> Question[T]:
+    return Question(step.request, step.spec.returns.read, trail)
+
+
+def _as_reply(label: Any) -> str:
+    return label if isinstance(label, str) else canonical_json(label)
+
+
+def prove(
+    step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome], *, at: float, seed: int = 0
+) -> Proof:
+    """Return what outcomes prove of a judge. `at`: Unix seconds. `seed`: which items choose.
+
+    Raises ConfigError for too few items, or for those of more than one prompt.
+    """
+    if len(outcomes) < _FEWEST:
+        raise ConfigError(f"{len(outcomes)} items prove nothing. Give at least {_FEWEST}.")
+    bindings = {each.bound_to.model_dump_json() for each in outcomes}
+    if len(bindings) > 1:
+        raise ConfigError(
+            f"The items were asked with {len(bindings)} different prompts or models. What varies "
+            "belongs into the ask; the prefix, the schema and the tiers must be the same for all."
+        )
+    order: list[int] = np.random.default_rng(seed).permutation(len(outcomes)).tolist()
+    cut = round(_LEARN_SHARE * len(outcomes))
+    learn = [outcomes[row] for row in order[:cut]]
+    other = [outcomes[row] for row in order[cut:]]
+    max_loss = rule.max_loss if rule.max_loss is not None else 0.01
+    threshold = likely_threshold(learn, max_loss=max_loss, proving=len(other))
+    judged = [
+        Judged(
+            each.score >= threshold,
+            each.right,
+            each.stratum,
+            score=each.score,
+            strong_right=each.strong_right,
+        )
+        for each in other
+    ]
+    calibration = calibrate(
+        gate_of(step, tier),
+        judged,
+        outcomes[0].bound_to,
+        at=at,
+        threshold=threshold,
+        max_loss=max_loss,
+        confidence=rule.confidence,
+    )
+    return _with_money(calibration, other, threshold, items=len(outcomes))
+
+
+def likely_threshold(outcomes: Sequence[Outcome], *, max_loss: float, proving: int) -> float:
+    """Return the lowest score to accept that will likely be proven on so many other items.
+
+    Likely: the loss seen here, and one standard error more, is `max_loss` at most. The highest
+    score seen where none is likely. Proves nothing.
+    """
+    scores = np.array([each.score for each in outcomes])
+    losses = np.array([each.strong_right - each.right for each in outcomes], np.float64)
+    found = float(scores.max())
+    for threshold in np.unique(scores)[::-1]:
+        lost = np.where(scores >= threshold, losses, 0.0)
+        # One more item in discord keeps a threshold with none from looking infinitely safe.
+        spread = np.sqrt((np.square(lost).sum() + 1) / len(lost) / proving)
+        if lost.mean() + spread <= max_loss:
+            found = float(threshold)
+    return found
+
+
+def _with_money(
+    calibration: Calibration, outcomes: Sequence[Outcome], threshold: float, *, items: int
+) -> Proof:
+    accepted = np.array([each.score >= threshold for each in outcomes])
+    right = np.array([each.right for each in outcomes])
+    strong = np.array([each.strong_right for each in outcomes])
+    return Proof(
+        calibration,
+        items,
+        float(accepted.mean()),
+        float(right.mean()),
+        float(strong.mean()),
+        float(np.where(accepted, right, strong).mean()),
+        _saving(outcomes, accepted),
+    )
+
+
+def _saving(outcomes: Sequence[Outcome], accepted: NDArray[np.bool_]) -> float | None:
+    cheap = _summed(each.weak_usd for each in outcomes)
+    judge = _summed(each.judge_usd for each in outcomes)
+    strong = _summed(each.strong_usd for each in outcomes)
+    escalated = _summed(
+        each.strong_usd for each, kept in zip(outcomes, accepted, strict=True) if not kept
+    )
+    if cheap is None or judge is None or not strong or escalated is None:
+        return None
+    return 1 - (cheap + judge + escalated) / strong
+
+
+def _summed(costs: Iterable[float | None]) -> float | None:
+    known = list(costs)
+    return None if None in known else sum(cost for cost in known if cost is not None)

@@ -1,0 +1,59 @@
+"""Calling: one call, or two in a race, and telling the guard how they ended. Decides nothing."""
+
+import asyncio
+
+from ..request import Reply
+from ..routing import Ask, Hedge, Raced
+from ..routing.lasting import wait_on_lasting_loop
+from ..routing.resilience import race
+from .hands import Hands
+from .prefix import ask_kept, ask_kept_async
+
+
+def call(effect: Ask | Hedge, hands: Hands) -> Reply | Raced:
+    """Ask, and wait here. Raises what the client raises; of a race that is in the Raced."""
+    if isinstance(effect, Hedge):
+        # Only what runs on an event loop can be cancelled.
+        return wait_on_lasting_loop(_race(effect, hands))
+    guard = hands.guard
+    began = guard.clock()
+    try:
+        reply = ask_kept(effect, hands.keeper, hands.client)
+    except BaseException as error:
+        guard.failed(effect, error, guard.clock() - began)
+        raise
+    else:
+        guard.replied(effect, reply)
+        return reply
+    finally:
+        guard.publish()
+
+
+async def call_async(effect: Ask | Hedge, hands: Hands) -> Reply | Raced:
+    """Do the same without holding up the event loop."""
+    if isinstance(effect, Hedge):
+        return await _race(effect, hands)
+    return await _ask(effect, hands)
+
+
+async def _ask(ask: Ask, hands: Hands) -> Reply:
+    guard = hands.guard
+    began = guard.clock()
+    try:
+        reply = await ask_kept_async(ask, hands.keeper, hands.client)
+    except BaseException as error:
+        guard.failed(ask, error, guard.clock() - began)
+        raise
+    else:
+        guard.replied(ask, reply)
+        return reply
+    finally:
+        if guard.has_news:
+            # Should this step be cancelled now, the news are told all the same.
+            await asyncio.shield(asyncio.to_thread(guard.publish))
+
+
+async def _race(hedge: Hedge, hands: Hands) -> Raced:
+    guard = hands.guard
+    guard.hedging(hedge.first)
+    return await race(hedge, lambda ask: _ask(ask, hands), lambda: guard.may_hedge(hedge.first))

@@ -1,0 +1,85 @@
+"""The calibration flow on a real server: its report, its progress, and the gate it opens."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.flows import load_flow_from_entrypoint
+
+import tierflow
+from tests.fakes import FakeProvider, Say
+from tierflow.routing.gate import open_calibrations
+from tierflow.settings import settings
+
+from .runs import ON_A_SERVER, run_flow, run_id
+
+pytestmark = ON_A_SERVER
+
+FLOW = Path(tierflow.__file__).parents[1] / "flows" / "calibrate.py"
+STEP = """
+from tierflow import Cascade, Prompt, llm_task, schema
+
+def is_short(reply):
+    return len(reply) < 5
+
+@llm_task(tier="fast", cascade=Cascade("frontier", schema(is_short), max_loss=0.05, audit=0))
+def colour(thing: str) -> Prompt:
+    return Prompt(prefix="Name the colour.", ask=thing)
+"""
+
+
+@pytest.fixture
+def step(echoing: FakeProvider, project: Path) -> str:
+    (project / "colours.py").write_text(STEP)
+    rows = [{"thing": f"thing {n}", "label": "blue"} for n in range(200)]
+    (project / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    echoing.script("frontier", Say("blue"))
+    echoing.script(
+        "fast", lambda body: Say("blue" if int(last(body).split()[1]) % 4 else "no idea")
+    )
+    return "colours.py:colour"
+
+
+def last(body: dict[str, Any]) -> str:
+    text: str = body["messages"][-1]["content"]
+    return text
+
+
+def report(flow_run_id: UUID) -> str:
+    only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        (found,) = [
+            each for each in client.read_artifacts(artifact_filter=only) if each.type == "markdown"
+        ]
+    return str(found.data)
+
+
+def test_it_opens_a_gate_and_publishes_why(step: str) -> None:
+    calibrate: Any = load_flow_from_entrypoint(f"{FLOW}:calibrate")
+    state = calibrate(step, "labels.jsonl", return_state=True)
+    found = state.result()
+    assert (found["gate"], found["opens"]) == ("colour@fast", True)
+    text = report(run_id(state))
+    assert text.startswith("# colour@fast: open")
+    for heading in ("## Strata", "## Reliability of the judge's scores", "## Quality and cost"):
+        assert heading in text
+    assert "| strongest tier alone | 100.0% |" in text
+    assert "(chosen)" in text
+    store = open_calibrations(settings())
+    assert store.newest("colour@fast") is not None
+    store.close()
+
+
+def test_an_uncalibrated_step_says_so_in_the_run(echoing: FakeProvider, project: Path) -> None:
+    (project / "colours.py").write_text(STEP)
+    echoing.script("frontier", Say("blue"))
+    from tierflow.cli_steps import load_step
+
+    colour: Any = load_step("colours.py:colour")
+    state = run_flow(lambda: colour.map(["a", "b", "c"]).result())
+    assert state.result() == ["blue"] * 3
+    assert not echoing.calls_to("fast")

@@ -1,0 +1,243 @@
+"""Gated: a cascade's judge accepts only once it has proven itself. Real sockets, real stores."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tests.conftest import Catalogue
+from tests.fakes import FakeProvider, Say
+from tests.fakes.steps import Step
+from tests.tasks.conftest import Rows
+from tests.tasks.ways import Way, both_ways, settled
+from tierflow import Answer, Cascade, Prompt, llm_task, schema
+from tierflow.errors import ConfigError
+from tierflow.routing.gate import Calibrations, open_calibrations
+from tierflow.settings import settings
+from tierflow.tasks.calibration import Item, prove
+from tierflow.tasks.collecting import Collected, calibrate_judge, collect
+
+ITEMS = [Item({"number": str(number)}, label={"left": number % 7}) for number in range(400)]
+"""Remainders by seven: cheap answers are right below 300, and say "unsure" above."""
+
+
+class Remainder(BaseModel):
+    left: int
+
+
+def seventh(body: dict[str, Any]) -> Step:
+    return Say({"left": int(said(body)) % 7}, input_tokens=10, output_tokens=1)
+
+
+def cheaply(body: dict[str, Any]) -> Step:
+    number = int(said(body))
+    left = number % 7 if number < 300 else 99
+    return Say({"left": left}, input_tokens=10, output_tokens=1)
+
+
+def otherwise(body: dict[str, Any]) -> Step:
+    return Say({"left": (int(said(body)) + 1) % 7})
+
+
+def said(body: dict[str, Any]) -> str:
+    text: str = body["messages"][-1]["content"]
+    return text
+
+
+def is_a_remainder(value: Remainder) -> bool:
+    return value.left < 7
+
+
+def ask(number: str) -> Prompt:
+    return Prompt(prefix="What is left after dividing by seven?", ask=number)
+
+
+def a_cascade(**options: Any) -> Cascade:
+    given: dict[str, Any] = {"audit": 0.0, **options}
+    return Cascade(to="frontier", judge=schema(is_a_remainder), **given)
+
+
+def a_step(**options: Any) -> Any:
+    return llm_task(tier="fast", returns=Remainder, cascade=a_cascade(**options))(ask)
+
+
+@pytest.fixture(autouse=True)
+def tiers(catalogue: Catalogue, provider: FakeProvider) -> None:
+    catalogue()
+    provider.script("fast", cheaply)
+    provider.script("frontier", seventh)
+
+
+@pytest.fixture
+def store(tiers: None) -> Any:
+    opened = open_calibrations(settings())
+    yield opened
+    opened.close()
+
+
+Calibrated = Callable[..., Collected]
+
+
+@pytest.fixture
+def calibrated(store: Calibrations) -> Calibrated:
+    """Calibrate a step's judge, as the command line does."""
+
+    def calibrate(items: Sequence[Item] = ITEMS, **options: Any) -> Collected:
+        found = calibrate_judge(a_step(**options), items).collected
+        settled()
+        return found
+
+    return calibrate
+
+
+def answer(way: Way, number: str = "5", prompt: Any = ask, **options: Any) -> Answer[Any]:
+    return way.step(prompt, returns=Remainder, cascade=a_cascade(**options))(number)
+
+
+@both_ways
+class TestClosed:
+    """Without proof the strongest tier answers."""
+
+    def refused(self, way: Way, provider: FakeProvider, **options: Any) -> str:
+        before = len(provider.calls_to("fast"))
+        found = answer(way, **options)
+        assert found.tier == "frontier"
+        assert len(provider.calls_to("fast")) == before
+        (verdict,) = found.verdicts
+        assert (verdict.judge, verdict.accepted) == ("gate", False)
+        return verdict.reason
+
+    def test_an_uncalibrated_judge_accepts_nothing(self, way: Way, provider: FakeProvider) -> None:
+        assert "no calibration" in self.refused(way, provider)
+
+    def test_it_is_said_once(self, way: Way, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, "tierflow"):
+            for number in "123":
+                answer(way, number)
+        said = [each.message for each in caplog.records if "may not accept" in each.message]
+        assert len(said) == 1
+        assert "tierflow judge calibrate" in said[0]
+
+    def test_a_calibration_of_another_prompt_proves_nothing(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        calibrated()
+
+        def changed(number: str) -> Prompt:
+            return Prompt(prefix="What is left after dividing by 7?", ask=number)
+
+        changed.__name__ = ask.__name__
+        assert "another prompt" in self.refused(way, provider, prompt=changed)
+
+    def test_a_stricter_promise_than_was_proven_is_not_kept_by_it(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        calibrated(max_loss=0.05)
+        assert "Proven is a loss of 5.00%" in self.refused(way, provider, max_loss=0.02)
+
+    def test_a_hand_closes_it(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
+    ) -> None:
+        calibrated(max_loss=0.05)
+        store.set_state("ask@fast", closed=True, why="looks odd", who="me", at=time.time())
+        settled()
+        assert "looks odd" in self.refused(way, provider, max_loss=0.05)
+
+    def test_a_judge_that_lets_wrong_answers_through_stays_closed(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        wrong = [
+            Item(each.arguments, label={"left": (each.label["left"] + 1) % 7})
+            for each in ITEMS[:60]
+        ]
+        provider.script("frontier", otherwise)
+        calibrated([*wrong[:60], *ITEMS[300:]], max_loss=0.05)
+        assert "Not proven" in self.refused(way, provider, max_loss=0.05)
+
+
+@both_ways
+class TestOpen:
+    """With proof the cheap tier answers what the judge accepts."""
+
+    def test_an_accepted_answer_is_the_cheap_one(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        calibrated(max_loss=0.05)
+        strong = len(provider.calls_to("frontier"))
+        assert answer(way, max_loss=0.05).tier == "fast"
+        assert len(provider.calls_to("frontier")) == strong
+        assert answer(way, "350", max_loss=0.05).tier == "frontier"
+
+    def test_what_it_accepted_is_not_served_once_the_gate_is_closed(
+        self, way: Way, calibrated: Calibrated, store: Calibrations
+    ) -> None:
+        calibrated(max_loss=0.05)
+        assert answer(way, max_loss=0.05).cache == "miss"
+        assert answer(way, max_loss=0.05).cache == "exact"
+        store.set_state("ask@fast", closed=True, why="looks odd", who="me", at=time.time())
+        settled()
+        closed = answer(way, max_loss=0.05)
+        assert (closed.cache, closed.tier) == ("miss", "frontier")
+
+    def test_audits_that_find_wrong_answers_close_it(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated, rows: Rows
+    ) -> None:
+        calibrated(max_loss=0.05)
+        provider.script("frontier", otherwise)
+        tiers: list[str] = []
+        for number in range(200):
+            tiers.append(answer(way, str(number), max_loss=0.05, audit=1.0).tier)
+            if number % 10 == 9:
+                settled()
+            if tiers[-1] == "frontier":
+                break
+        assert tiers[0] == "fast"
+        assert tiers[-1] == "frontier"
+        assert {row["step"] for row in rows()} == {"ask", "ask (audit)"}
+
+    def test_audits_that_agree_leave_it_open(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
+    ) -> None:
+        calibrated(max_loss=0.05)
+        for number in range(10):
+            assert answer(way, str(number), max_loss=0.05, audit=1.0).tier == "fast"
+        settled()
+        state = store.state("ask@fast")
+        assert (state.audited, state.right, state.alarmed_at) == (10, 10, None)
+
+
+class TestCollecting:
+    """What a calibration asks for."""
+
+    def test_what_was_asked_is_not_asked_again(
+        self, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        calibrated(ITEMS[:30])
+        calls = len(provider.calls)
+        assert calls == 60
+        assert len(calibrated(ITEMS[:40]).outcomes) == 40
+        assert len(provider.calls) == calls + 20
+
+    def test_without_labels_the_strong_answer_is_right(self, calibrated: Calibrated) -> None:
+        items = [Item(each.arguments) for each in (*ITEMS[:20], *ITEMS[-20:])]
+        outcomes = calibrated(items).outcomes
+        assert [each.right for each in outcomes] == [True] * 20 + [False] * 20
+        assert all(each.strong_right for each in outcomes)
+
+    def test_a_step_without_a_cascade_is_refused(self) -> None:
+        step: Any = llm_task(tier="fast", returns=Remainder)(ask)
+        with pytest.raises(ConfigError, match="it has no cascade"):
+            collect(step, "fast", ITEMS)
+
+    def test_a_prefix_that_varies_cannot_be_proven(self, provider: FakeProvider) -> None:
+        @llm_task(tier="fast", returns=Remainder, cascade=a_cascade())
+        def varied(number: str) -> Prompt:
+            return Prompt(prefix=f"The day is {number}.", ask=number)
+
+        step: Any = varied
+        collected = collect(step, "fast", ITEMS[:30])
+        with pytest.raises(ConfigError, match="30 different prompts"):
+            prove("varied", "fast", a_cascade(), collected.outcomes, at=time.time())

@@ -1,0 +1,137 @@
+"""`tierflow judge`: calibrating a step of a file, and what is said of it afterwards."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.conftest import Catalogue
+from tests.fakes import FakeProvider, Say
+from tierflow.cli import cli
+from tierflow.tasks import close_hands
+
+STEP = """
+from pydantic import BaseModel
+from tierflow import Cascade, Prompt, llm_task, schema
+
+class Remainder(BaseModel):
+    left: int
+
+def fits(value):
+    return value.left < 7
+
+CASCADE = Cascade("frontier", schema(fits), max_loss=0.05, audit=0)
+
+@llm_task(tier="fast", returns=Remainder, cascade=CASCADE)
+def remainder(number: str) -> Prompt:
+    return Prompt(prefix="Divide by seven.", ask=number)
+
+@llm_task(tier="fast")
+def plain(number: str) -> str:
+    return number
+"""
+
+
+@pytest.fixture
+def step(project: Path, catalogue: Catalogue, provider: FakeProvider) -> str:
+    """A file with a step whose cheap tier is right below 150 and unfit above."""
+    catalogue()
+    (project / "sums.py").write_text(STEP)
+
+    def number_of(body: dict[str, Any]) -> int:
+        return int(body["messages"][-1]["content"])
+
+    provider.script(
+        "fast", lambda body: Say({"left": number_of(body) % 7 if number_of(body) < 150 else 9})
+    )
+    provider.script("frontier", lambda body: Say({"left": number_of(body) % 7}))
+    rows = [{"number": str(n), "label": {"left": n % 7}} for n in range(200)]
+    (project / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return "sums.py:remainder"
+
+
+def run(*words: str) -> Result:
+    close_hands()
+    return CliRunner().invoke(cli, ["judge", *words])
+
+
+def calibrated(step: str) -> dict[str, Any]:
+    done = run("calibrate", step, "--items", "items.jsonl", "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def state() -> dict[str, Any]:
+    (row,) = json.loads(run("status", "--json").stdout)
+    found: dict[str, Any] = row
+    return found
+
+
+class TestCalibrate:
+    """`tierflow judge calibrate`."""
+
+    def test_a_good_judge_opens(self, step: str) -> None:
+        found = calibrated(step)
+        assert found["gate"] == "remainder@fast"
+        assert found["opens"]
+        assert found["cascade_right"] == 1.0
+        assert 0.6 < found["accepted"] < 0.9
+        assert 0 < found["weak_right"] < 1
+
+    def test_what_was_asked_is_not_paid_again(self, step: str, provider: FakeProvider) -> None:
+        calibrated(step)
+        calls = len(provider.calls)
+        assert calibrated(step)["items"] == 200
+        assert len(provider.calls) == calls == 400
+
+    def test_it_says_in_words_what_is_proven(self, step: str) -> None:
+        said = run("calibrate", step, "--items", "items.jsonl").stdout
+        assert said.startswith("remainder@fast: open.")
+        assert "Right: cheap tier 7" in said
+
+    def test_a_step_without_a_judge_is_refused(self, step: str) -> None:
+        done = run("calibrate", "sums.py:plain", "--items", "items.jsonl")
+        assert done.exit_code == 1
+        assert "no cascade" in str(done.exception or done.output)
+
+    @pytest.mark.parametrize(
+        ("line", "wanted"),
+        [("{", "no JSON"), ("[1]", "no JSON object"), ('{"number": "1", "stratum": 3}', "no text")],
+    )
+    def test_a_wrong_line_is_named(self, step: str, line: str, wanted: str) -> None:
+        Path("items.jsonl").write_text(f'{{"number": "1"}}\n{line}\n')
+        done = run("calibrate", step, "--items", "items.jsonl")
+        assert wanted in str(done.exception)
+        assert "items.jsonl:2" in str(done.exception)
+
+
+class TestStatusAndHands:
+    """`tierflow judge status|close|open`."""
+
+    def test_without_any_judge_it_says_what_to_run(self, project: Path) -> None:
+        assert "tierflow judge calibrate" in run("status").stdout
+
+    def test_an_open_gate(self, step: str) -> None:
+        calibrated(step)
+        row = state()
+        assert (row["gate"], row["state"], row["audits"]) == ("remainder@fast", "open", 0)
+        assert "remainder@fast" in run("status").stdout
+
+    def test_a_hand_closes_and_opens_it(self, step: str) -> None:
+        calibrated(step)
+        assert run("close", "remainder@fast", "--why", "odd").exit_code == 0
+        assert state()["state"] == "closed"
+        assert state()["why"].endswith(": odd")
+        assert "is open" in run("open", "remainder@fast").stdout
+        assert state()["state"] == "open"
+
+    def test_a_hand_cannot_open_what_is_not_proven(self, project: Path) -> None:
+        assert "closed: no calibration" in run("open", "remainder@fast").stdout
+
+    def test_an_unknown_gate_is_an_error(self, project: Path) -> None:
+        done = run("status", "nothing@fast")
+        assert done.exit_code == 1
+        assert "Nothing is known" in done.output

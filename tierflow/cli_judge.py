@@ -1,0 +1,188 @@
+"""Ground: the command line's part about judges: what is proven of them, and by which items."""
+
+import getpass
+import json
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from .routing.gate import Calibration, Calibrations, State, open_calibrations
+from .routing.gate.decision import MAX_AGE_S
+from .settings import settings
+
+_DAY_S = 86_400.0
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group()
+def judge() -> None:
+    """Prove that judges may accept, see what is proven, close gates by hand.
+
+    A gate is STEP@TIER: the judge of one step for the answers of one cheaper tier.
+    """
+
+
+@judge.command("calibrate")
+@click.argument("step")
+@click.option(
+    "--items",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help='JSON lines: the step\'s arguments by name, and "label", "stratum" where known.',
+)
+@click.option("--tier", help="The cheaper tier. Default: the step's own.")
+@click.option("--seed", default=0, show_default=True, help="Which items choose the threshold.")
+@_JSON
+def calibrate(*, step: str, file: Path, tier: str | None, seed: int, as_json: bool) -> None:
+    """Ask about labelled items, and keep what that proves of STEP's judge.
+
+    Both tiers answer, and the judge scores the cheaper one's replies. STEP is module:function or
+    path/to/file.py:function. Without a label the strongest tier's answer counts as right. This asks
+    models and costs money; what was asked is kept, so that a calibration that broke off goes on
+    where it was.
+    """
+    from .cli_steps import load_step  # noqa: PLC0415  # imports Prefect
+    from .tasks.collecting import calibrate_judge, read_items  # noqa: PLC0415  # likewise
+
+    task, items = load_step(step), read_items(file)
+    with Progress(console=Console(stderr=True)) as bar:
+        asking = bar.add_task(f"Asking both tiers of {task.name}", total=len(items))
+        found = calibrate_judge(
+            task, items, tier=tier, seed=seed, ended=lambda: bar.advance(asking)
+        )
+    proof, errors = found.proof, found.collected.errors
+    calibration = proof.calibration
+    for at, error in list(errors.items())[:3]:
+        click.echo(f"Item {at + 1} has no outcome: {type(error).__name__}: {error}", err=True)
+    said = {
+        "gate": calibration.step,
+        "opens": calibration.pooled.opens,
+        "reason": calibration.reason,
+        "threshold": calibration.threshold,
+        "items": proof.items,
+        "without_outcome": len(errors),
+        "accepted": proof.accepted,
+        "weak_right": proof.weak_right,
+        "strong_right": proof.strong_right,
+        "cascade_right": proof.cascade_right,
+        "saving": proof.saving,
+    }
+    if as_json:
+        click.echo(json.dumps(said, indent=2))
+        return
+    state = "open" if calibration.pooled.opens else "closed"
+    click.echo(f"{calibration.step}: {state}. {calibration.reason}.")
+    click.echo(
+        f"Right: cheap tier {proof.weak_right:.1%}, strongest {proof.strong_right:.1%}, "
+        f"the cascade {proof.cascade_right:.1%} with {proof.accepted:.0%} accepted at a score of "
+        f"{calibration.threshold:.3g} or more."
+    )
+    if proof.saving is not None:
+        click.echo(f"Saving against the strongest alone: {proof.saving:.0%}, judge included.")
+
+
+@judge.command("status")
+@click.argument("gate", required=False)
+@_JSON
+def status(*, gate: str | None, as_json: bool) -> None:
+    """Say of each judge, or of GATE, what is proven, and what audits found since."""
+    with _store() as store:
+        rows = [
+            _row(name, store.newest(name), store.state(name))
+            for name in store.steps()
+            if gate in (None, name)
+        ]
+    if gate is not None and not rows:
+        raise click.ClickException(f"Nothing is known of {gate!r}. {_REMEDY}")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo(f"No judge is calibrated yet. {_REMEDY}")
+        return
+    table = Table(title="Judges", title_justify="left")
+    table.add_column("gate", no_wrap=True)
+    for heading in ("state", "threshold", "calibrated", "audits right"):
+        table.add_column(heading)
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        audits = f"{row['audits_right']} of {row['audits']}" if row["audits"] else "none"
+        table.add_row(
+            row["gate"],
+            row["state"],
+            "" if row["threshold"] is None else f"{row['threshold']:.3g}",
+            row["calibrated"] or "never",
+            audits,
+            row["why"],
+        )
+    Console().print(table)
+
+
+_REMEDY = "Run `tierflow judge calibrate STEP --items FILE`."
+
+
+def _row(gate: str, calibration: Calibration | None, state: State) -> dict[str, Any]:
+    word, why = _word(calibration, state)
+    dated = None if calibration is None else datetime.fromtimestamp(calibration.at, UTC)
+    return {
+        "gate": gate,
+        "state": word,
+        "why": why,
+        "threshold": None if calibration is None else calibration.threshold,
+        "calibrated": None if dated is None else dated.isoformat(timespec="seconds"),
+        "audits": state.audited,
+        "audits_right": state.right,
+        "drift": round(state.evidence, 4),
+    }
+
+
+def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
+    if state.hand is not None and state.hand.closed:
+        return "closed", f"by {state.hand.who}: {state.hand.why}"
+    if calibration is None:
+        return "closed", "no calibration"
+    if state.alarmed_at is not None:
+        return "closed", "audits found too many wrong answers; calibrate anew"
+    age_s = time.time() - calibration.at
+    if age_s > MAX_AGE_S:
+        return "closed", f"{age_s / _DAY_S:.0f} days old"
+    return ("open" if calibration.pooled.opens else "closed"), calibration.reason
+
+
+@judge.command("close")
+@click.argument("gate")
+@click.option("--why", required=True, help="What others should know.")
+def close(*, gate: str, why: str) -> None:
+    """Close GATE (STEP@TIER) by hand: the strong tier answers until it opens."""
+    with _store() as store:
+        store.set_state(gate, closed=True, why=why, who=getpass.getuser(), at=time.time())
+    click.echo(f"{gate} is closed. Every process sees it within seconds.")
+
+
+@judge.command("open")
+@click.argument("gate")
+@click.option("--why", default="", help="What others should know.")
+def open_(*, gate: str, why: str) -> None:
+    """Take back that GATE (STEP@TIER) was closed by hand.
+
+    It opens only if its proof holds.
+    """
+    with _store() as store:
+        store.set_state(gate, closed=False, why=why, who=getpass.getuser(), at=time.time())
+        word, reason = _word(store.newest(gate), store.state(gate))
+    click.echo(f"{gate} is {word}: {reason}.")
+
+
+@contextmanager
+def _store() -> Generator[Calibrations]:
+    with closing(open_calibrations(settings())) as store:
+        yield store

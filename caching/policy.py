@@ -1,5 +1,6 @@
 """Policy: when a step's answers may be kept and served again, and for how long."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +26,24 @@ class ExactCache:
     read_only: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("ttl_s", "stale_s", "failures_ttl_s"):
+            seconds: Any = getattr(self, name)
+            if seconds is not None and not isinstance(seconds, int | float):
+                raise TypeError(f"{name} is {seconds!r:.60}, but must be a number of seconds.")
         if self.ttl_s is not None and self.ttl_s <= 0:
             raise ValueError(f"ttl_s is {self.ttl_s}, but must be above 0. Use cache=None for off.")
-        for name in ("stale_s", "failures_ttl_s"):
-            if (seconds := getattr(self, name)) < 0:
-                raise ValueError(f"{name} is {seconds}, but must not be below 0.")
+        for name in ("ttl_s", "stale_s", "failures_ttl_s"):
+            seconds = getattr(self, name)
+            # Written so that what is no number at all is refused, too.
+            if seconds is not None and not 0 <= seconds < math.inf:
+                raise ValueError(f"{name} is {seconds}, but must not be below 0, nor without end.")
         if isinstance(self.tags, str):
             raise TypeError(f"tags is the text {self.tags!r}. Give a tuple: tags=({self.tags!r},).")
+        for tag in self.tags:
+            if not isinstance(tag, str) or not tag:
+                raise TypeError(f"tags holds {tag!r:.60}. Give words, such as tags=('prices',).")
+        # A list would be no key of any table.
+        object.__setattr__(self, "tags", tuple(self.tags))
         if self.refresh and self.read_only:
             raise ValueError("refresh asks anew to keep the answer, and read_only keeps none.")
 

@@ -40,6 +40,9 @@ class Imported:
 
 _LINE = TypeAdapter(_Line)
 
+_GZIP = b"\x1f\x8b"
+"""How every gzipped file begins, whatever its name."""
+
 
 def export_entries(
     store: AnswerStore, file: Path, *, on_entry: Callable[[], object] = lambda: None
@@ -109,7 +112,9 @@ def _why(exc: ValidationError) -> str:
 
 
 def _lines(file: Path) -> Iterator[bytes]:
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
+    with file.open("rb") as opened:
+        is_packed = opened.read(2) == _GZIP
+    with gzip.open(file) if is_packed else file.open("rb") as lines:
         yield from lines
 
 
@@ -136,5 +141,6 @@ def _told(file: Path) -> Generator[None]:
         yield
     except (OSError, EOFError, zlib.error) as exc:
         raise StoreError(
-            f"{file} cannot be read or written: {exc}. Correct the path, or make room for it."
+            f"{file} cannot be read or written: {exc}. Correct the path, make room for it, or take "
+            "a file that is whole."
         ) from exc

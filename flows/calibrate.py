@@ -25,7 +25,7 @@ def prove(step: str, items: str, tier: str | None) -> dict[str, Any]:
     """Ask, prove and keep; publish the report. Return the figures."""
     chosen, questions = load_step(step), read_items(Path(items))
     with progress(f"{chosen.name} calibration", len(questions)) as ended:
-        found = calibrate_judge(chosen, questions, tier=tier, ended=ended)
+        found = calibrate_judge(chosen, questions, tier=tier, ended=lambda: ended(True))
     proof = found.proof
     create_markdown_artifact(
         key=f"tierflow-judge-{slugify(proof.calibration.step)}",

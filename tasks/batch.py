@@ -105,12 +105,13 @@ def each(
     work: Callable[[Item], T],
     items: Sequence[Item],
     places: int,
-    ended: Callable[[], None],
+    ended: Callable[[bool], None],
 ) -> list[T | Exception]:
     """Do the work for each item, in so many threads. Return results and errors, in order.
 
     Raises ConfigError at once: it would come for every item. After that, or when this thread is
-    interrupted, no further item begins; those under way are waited for.
+    interrupted, no further item begins; those under way are waited for. `ended` is told of each
+    item whether it has a result.
     """
     with ThreadPoolExecutor(places, thread_name_prefix="tierflow-batch") as pool:
         under_way = [pool.submit(copy_context().run, work, item) for item in items]
@@ -118,7 +119,7 @@ def each(
             for future in as_completed(under_way):
                 if isinstance(future.exception(), ConfigError):
                     future.result()
-                ended()
+                ended(future.exception() is None)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -135,7 +136,7 @@ async def each_async(
     work: Callable[[Item], Awaitable[T]],
     items: Sequence[Item],
     places: int,
-    ended: Callable[[], None],
+    ended: Callable[[bool], None],
 ) -> list[T | Exception]:
     """Do the work for each item, so many at a time on this event loop. As `each` otherwise."""
     found = dict[int, T | Exception]()
@@ -149,7 +150,7 @@ async def each_async(
                 raise
             except Exception as error:  # noqa: BLE001  # the others go on; it is raised at the end
                 found[at] = error
-            ended()
+            ended(not isinstance(found[at], Exception))
 
     working = [asyncio.ensure_future(place()) for _ in range(min(places, len(items)))]
     try:
@@ -170,5 +171,5 @@ def _concluded(found: Sequence[Answer[Any] | Exception], body: Callable[..., Any
     if len(answers) < len(found):
         values = [each_.value if isinstance(each_, Answer) else None for each_ in found]
         errors = {at: each_ for at, each_ in enumerate(found) if isinstance(each_, Exception)}
-        raise BatchError.of(values, errors)
+        raise BatchError.of(values, errors) from errors[min(errors)]
     return conclude_batch(answers, [answer.value for answer in answers], body)

@@ -101,7 +101,9 @@ def collect(
     missing = [{"item": item} for item in items if item.key not in known]
     for _ in range(len(items) - len(missing)):
         ended()
-    found = each(ask, missing, mine.settings.batch.concurrency, ended) if missing else []
+    found = (
+        each(ask, missing, mine.settings.batch.concurrency, lambda _: ended()) if missing else []
+    )
     have = known | {one.item: one for one in found if isinstance(one, Outcome)}
     return Collected(
         [have[key] for key in dict.fromkeys(item.key for item in items) if key in have],

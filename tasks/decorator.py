@@ -100,7 +100,9 @@ class _BatchOfStep(Generic[P, R]):
             return self
         task = cast(Any, BatchTask.__new__(BatchTask))
         body = batch_body(step.spec, step.prompt)
-        task.__dict__.update(step.__dict__, fn=body, like=step.fn, name=f"{step.name} batch")
+        name = f"{step.name} batch"
+        # A template of names speaks of one item's arguments.
+        task.__dict__.update(step.__dict__, fn=body, like=step.fn, name=name, task_run_name=None)
         return task
 
 

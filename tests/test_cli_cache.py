@@ -187,6 +187,33 @@ def test_import_names_bad_lines_and_exits_with_1(project: Path) -> None:
     assert "secret" not in done.output
 
 
+def test_import_of_many_bad_lines_names_the_first(project: Path) -> None:
+    file = project / "answers.jsonl"
+    file.write_text("no answer\n" * 100)
+    done = run("import", str(file))
+    assert len(done.stderr.splitlines()) < 30
+    assert "100 were no answers" in done.stdout
+
+
+@pytest.mark.usefixtures("filled")
+def test_what_was_gzipped_is_read_under_any_name(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl.gz"
+    run("export", str(file))
+    other = file.rename(tmp_path / "answers.txt")
+    assert found("import", str(other))["kept"] == 4
+
+
+def test_an_export_says_what_it_left_out(filled: Path) -> None:
+    database = filled / ".tierflow" / "cache" / "cache.db"
+    with closing(sqlite3.connect(database)) as plain:
+        plain.execute("UPDATE Cache SET value = 'broken' WHERE key = ?", (key_of("a"),))
+        plain.commit()
+    done = run("export", str(filled / "answers.jsonl"))
+    assert done.exit_code == 1
+    assert "Wrote 3 answers" in done.stdout
+    assert "1 damaged ones were left out" in done.stderr
+
+
 @pytest.mark.usefixtures("project")
 def test_import_of_a_file_that_is_not_there_is_a_wrong_use() -> None:
     assert run("import", "nowhere.jsonl").exit_code == 2

@@ -172,10 +172,14 @@ def cache_export(*, file: Path, as_json: bool) -> None:
     """
     with _store() as store, _progress("Writing", store.stats().entries) as advance:
         count = export_entries(store, file, on_entry=advance)
+        damaged = sum(1 for _ in store.faults())
     if as_json:
-        _print_json({"exported": count, "file": str(file)})
+        _print_json({"exported": count, "file": str(file), "damaged": damaged})
     else:
         click.echo(f"Wrote {count} answers to {file}.")
+    if damaged:
+        click.echo(f"{damaged} damaged ones were left out: `tierflow cache verify`.", err=True)
+        sys.exit(1)
 
 
 @cache.command("import")
@@ -187,6 +191,7 @@ def cache_import(*, file: Path, replace: bool, as_json: bool) -> None:
 
     Lines that are no answers are named and left out; the exit code is 1 then.
     """
+    bad = _Naming()
     with _store() as store, _progress("Reading", None) as advance:
         done = import_entries(
             store,
@@ -194,7 +199,7 @@ def cache_import(*, file: Path, replace: bool, as_json: bool) -> None:
             now=time.time(),
             replace=replace,
             on_line=advance,
-            on_bad=lambda why: click.echo(why, err=True),
+            on_bad=bad,
         )
     if as_json:
         _print_json(asdict(done))
@@ -205,6 +210,20 @@ def cache_import(*, file: Path, replace: bool, as_json: bool) -> None:
         )
     if done.bad:
         sys.exit(1)
+
+
+class _Naming:
+    """Prints what is wrong, up to where nobody reads on."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, why: str) -> None:
+        self._count += 1
+        if self._count <= _MOST_SHOWN:
+            click.echo(why, err=True)
+        elif self._count == _MOST_SHOWN + 1:
+            click.echo("Further lines are no answers, either.", err=True)
 
 
 @cache.command("invalidate")

@@ -45,7 +45,7 @@ def explain_question(
         click.echo("Nothing is kept that it could be compared with.")
     else:
         for each in found:
-            _show(each)
+            _show(each, terms)
 
 
 def _told(explanation: Explanation) -> dict[str, Any]:
@@ -69,13 +69,15 @@ def _told(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _show(explanation: Explanation) -> None:
+def _show(explanation: Explanation, terms: SemanticCache) -> None:
     told = _told(explanation)
     nearest: dict[str, Any] = told["nearest"]
     whose = f" of tenant {told['tenant']}" if told["tenant"] else ""
     click.echo(f"Step {told['step']}{whose}: {told['questions']} questions kept")
     click.echo(f"  nearest      {json.dumps(nearest['ask'], ensure_ascii=False)}")
     click.echo(f"  would serve  {'yes' if told['would_serve'] else 'no'}: {told['why']}")
+    promised = f"{terms.max_wrong_rate:.2%} wrong at most, {terms.confidence:.0%} confidence"
+    click.echo(f"  promise      {promised} (--max-wrong-rate, --confidence: as the step's)")
     needed = told["probability_needed"]
     enough = "nothing is proven yet" if needed is None else f"from {needed:.4f} on it is served"
     click.echo(f"  right with   {told['probability_right']:.4f}; {enough}")

@@ -161,13 +161,17 @@ class BatchError(TierflowError):
     def of(cls, values: Sequence[Any], errors: Mapping[int, Exception]) -> "BatchError":
         """Return the error that names the first of these errors, and how many there are."""
         at, first = min(errors.items(), key=itemgetter(0))
-        return cls(
+        said = f"{type(first).__name__}: {first}".rstrip(".")
+        message = (
             f"{len(errors):,} of {len(values):,} items have no answer. The first is item {at}: "
-            f"{type(first).__name__}: {first} The other items' results are in `values` of this "
-            "error and, unless the step keeps none, in the cache: run again to ask for the rest.",
-            values,
-            errors,
+            f"{said}."
         )
+        if len(errors) < len(values):
+            message += (
+                " The other items' results are in `values` of this error and, unless the step "
+                "keeps none, in the cache: the next run asks for the rest only."
+            )
+        return cls(message, values, errors)
 
 
 class StoreError(TierflowError):

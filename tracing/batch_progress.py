@@ -20,14 +20,15 @@ _EVERY_S = 2.0
 
 
 @contextmanager
-def progress(step: str, total: int) -> Generator[Callable[[], None]]:
-    """Show a batch's progress while the block runs. Yields what is called at each item's end.
+def progress(step: str, total: int) -> Generator[Callable[[bool], None]]:
+    """Show a batch's progress while the block runs.
 
-    Outside of a task run, or where Prefect's API cannot be reached, nothing is shown.
+    Yields a function to call at each item's end, with whether it has a result. Outside of a task
+    run, or where Prefect's API cannot be reached, nothing is shown.
     """
     context = TaskRunContext.get()
     if context is None:
-        yield lambda: None
+        yield lambda _: None
         return
     bar = _Bar(step, total, context.task_run.flow_run_id, context.task_run.id)
     watching = threading.Thread(target=bar.watch, name="tierflow-progress", daemon=True)
@@ -45,15 +46,16 @@ class _Bar:
     def __init__(
         self, step: str, total: int, flow_run_id: UUID | None, task_run_id: UUID | None
     ) -> None:
-        self._step, self._total, self._done = step, total, 0
+        self._step, self._total, self._done, self._failed = step, total, 0, 0
         self._flow_run_id, self._task_run_id = flow_run_id, task_run_id
         self._artifact: UUID | None = None
         self._lock = threading.Lock()
         self.over = threading.Event()
 
-    def one_more(self) -> None:
+    def one_more(self, is_well: bool) -> None:
         with self._lock:
             self._done += 1
+            self._failed += not is_well
 
     def watch(self) -> None:
         """Show the progress every now and then until it is over."""
@@ -71,9 +73,10 @@ class _Bar:
 
     def _show(self, client: SyncPrefectClient) -> None:
         share = round(100 * self._done / max(1, self._total), 1)
+        failed = f", {self._failed:,} of them failed" if self._failed else ""
         said: dict[str, Any] = {
             "data": share,
-            "description": f"{self._step}: {self._done:,} of {self._total:,} items",
+            "description": f"{self._step}: {self._done:,} of {self._total:,} items{failed}",
         }
         if self._artifact is None:
             created = client.create_artifact(

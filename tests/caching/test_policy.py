@@ -43,6 +43,24 @@ def test_tags_that_are_one_text_are_refused_with_the_remedy() -> None:
         ExactCache(tags=text)
 
 
+def test_tags_in_a_list_are_as_good_as_a_tuple() -> None:
+    tags: Any = ["mail", "prices"]
+    assert ExactCache(tags=tags).tags == ("mail", "prices")
+
+
+@pytest.mark.parametrize("tag", [1, "", None])
+def test_a_tag_that_is_no_word_is_refused(tag: Any) -> None:
+    with pytest.raises(TypeError, match="Give words"):
+        ExactCache(tags=("mail", tag))
+
+
+@pytest.mark.parametrize("name", ["ttl_s", "stale_s", "failures_ttl_s"])
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, "60"])
+def test_times_that_are_no_seconds_are_refused_by_name(name: str, seconds: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        ExactCache(**{name: seconds})
+
+
 def test_to_refresh_and_to_only_read_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="read_only keeps none"):
         ExactCache(refresh=True, read_only=True)

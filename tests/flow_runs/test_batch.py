@@ -56,6 +56,15 @@ class TestBatchInAFlow:
         assert (row["calls"], row["exact_hits"]) == (8, 1)
         assert headline.startswith("8 calls, 1 from the cache")
 
+    def test_a_name_made_of_one_items_arguments_is_not_the_batchs(
+        self, echoing: FakeProvider
+    ) -> None:
+        named = echo.with_options(task_run_name="echo {text}")
+        state = run_flow(lambda: named.batch(TEXTS))
+        assert len(state.result()) == len(TEXTS)
+        (run,) = task_runs(run_id(state), 1)
+        assert run.name.startswith("echo batch")
+
     def test_an_async_step_is_awaited(self, echoing: FakeProvider) -> None:
         @flow
         async def body() -> list[str]:

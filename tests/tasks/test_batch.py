@@ -181,6 +181,7 @@ class TestFailures:
 
         with pytest.raises(BatchError, match="item 1: KeyError") as caught:
             way.step(picky).batch("a", "b", "c")
+        assert isinstance(caught.value.__cause__, KeyError)
         assert caught.value.values == ("re: a", None, "re: c")
 
     def test_a_wrong_configuration_fails_at_once_and_as_itself(

@@ -55,6 +55,7 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.tiers.fast.timeout_s == 10
     assert loaded.tiers.get("specialist.legal").deployments[0].api_key_env == "LEGAL_TEAM_KEY"
     assert loaded.cache.ttl_s == 86400
+    assert loaded.policy.max_tier == {"internal": "standard"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -65,7 +66,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_of_the_readme_is_there() -> None:
-    commands = re.findall(r"tierflow ((?:tiers|cache|runs)[a-z ]*)", "\n".join(fenced("sh")))
+    commands = re.findall(r"tierflow ((?:tiers|cache|lint|runs)[a-z ]*)", "\n".join(fenced("sh")))
     assert len(commands) >= 4
     for command in commands:
         shown = CliRunner().invoke(cli, [*command.split(), "--help"])

@@ -1,4 +1,4 @@
-"""Ground: the command line. Each command reads one room; only `judge calibrate` asks models."""
+"""Ground: the command line. Each command reads one room; only `judge` asks models."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from .cli_cache import cache
 from .cli_judge import judge
+from .cli_lint import lint
 from .cli_plan import cache_plan
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
@@ -110,6 +111,7 @@ def _price_column(usd_per_mtok: float | None) -> str:
 
 cli.add_command(cache)
 cli.add_command(judge)
+cli.add_command(lint)
 cache.add_command(cache_plan)
 
 

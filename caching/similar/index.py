@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # Fresh vectors are searched one by one: 8,000 of them take 0.1 ms.
 _FRESH = 4096
-_FRESH_SHARE = 128
+_FRESH_SHARE = 256
 _DEAD_SHARE = 4
 # So many times `flat_limit` may wait to be packed while much is added at once.
 _BACKLOG = 4

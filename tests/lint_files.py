@@ -1,0 +1,50 @@
+"""Lint files: a file with a step in it, and what `tierflow lint` says of that."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from tierflow.cli import cli
+
+HEAD = """
+from enum import Enum
+from typing import Annotated, Literal, Optional
+from pydantic import BaseModel
+import tierflow
+from tierflow import (
+    Cascade, ExactCache, Prompt, Rollout, Sampling, SemanticCache, Variant,
+    agreement, confidence, llm_task, model_judge, schema,
+)
+"""
+STEP = "\ndef step(ask: str) -> str:\n    return ask\n"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["lint", *words])
+
+
+def said(source: str, *, head: str = HEAD) -> dict[str, Any]:
+    """What `--json` says of a file with this text."""
+    Path("steps.py").write_text(head + source)
+    done = run("steps.py", "--json")
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == (1 if found["findings"] else 0)
+    return found
+
+
+POLICY = """
+[tiers.fast]
+deployments = [{ model = "openai/near", region = "eu" }]
+[tiers.standard]
+deployments = [{ model = "anthropic/near", region = "eu" }]
+[tiers.specialist.far]
+deployments = [{ model = "openai/far", region = "us" }]
+[policy.max_tier]
+internal = "standard"
+[policy.tagged.pii]
+regions = ["eu"]
+[policy.tagged.bought]
+providers = ["openai"]
+"""

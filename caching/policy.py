@@ -39,11 +39,12 @@ class ExactCache:
                 raise ValueError(f"{name} is {seconds}, but must not be below 0, nor without end.")
         if isinstance(self.tags, str):
             raise TypeError(f"tags is the text {self.tags!r}. Give a tuple: tags=({self.tags!r},).")
-        for tag in self.tags:
+        tags: tuple[Any, ...] = tuple(self.tags)
+        for tag in tags:
             if not isinstance(tag, str) or not tag:
                 raise TypeError(f"tags holds {tag!r:.60}. Give words, such as tags=('prices',).")
         # A list would be no key of any table.
-        object.__setattr__(self, "tags", tuple(self.tags))
+        object.__setattr__(self, "tags", tags)
         if self.refresh and self.read_only:
             raise ValueError("refresh asks anew to keep the answer, and read_only keeps none.")
 

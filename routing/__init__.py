@@ -3,10 +3,12 @@
 from .asking import Parsed, Question, ask_tier
 from .cascade import Cascade, Chain, run_chain
 from .client import LiteLLMClient, ModelClient
-from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Standing
+from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Standing, Tell
 from .failover import Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
 from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
+from .trained import trained
+from .verifiers import matches, passes
 
 __all__ = [
     "Admission",
@@ -28,6 +30,7 @@ __all__ = [
     "Rank",
     "Score",
     "Standing",
+    "Tell",
     "Trail",
     "agreement",
     "ask_tier",
@@ -35,10 +38,13 @@ __all__ = [
     "is_usable",
     "key_variables",
     "knows_keys",
+    "matches",
     "model_judge",
+    "passes",
     "resolve",
     "run_chain",
     "schema",
     "source_of",
     "temperature_of",
+    "trained",
 ]

@@ -121,6 +121,18 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell people something, once a process. Sends back None.
+
+    `kind`, `about`: see `tracing.notices`. `message`: without any text of prompts or replies.
+    """
+
+    kind: str
+    about: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait. Sends back None."""
 

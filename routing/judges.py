@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field, ValidationError
 from ..errors import UnparseableReplyError
 from ..request import Request, Sampling
 from .asking import Parsed, Question, ask_tier
+from .effects import Tell
+from .kinship import shared_family
 from .tiers import NamedTier
 
 T = TypeVar("T")
@@ -206,8 +208,11 @@ class _ModelJudge(_Judge):
             item=request.item,
             tenant=request.tenant,
         )
+        helper = case.helpers[self.tiers[0]]
+        if (family := shared_family(helper, case.tier)) is not None:
+            yield Tell("judge-kin", request.step, _kin(helper.name, case.tier.name, family))
         question = Question(asked, _read_opinion, case.question.trail, role="judge")
-        opinion = yield from ask_tier(question, case.helpers[self.tiers[0]])
+        opinion = yield from ask_tier(question, helper)
         # The judge's words may quote the reply, so they stay out of the reason.
         return Score(opinion.value.score, f"{self.tiers[0]} scored {opinion.value.score:.2f}")
 
@@ -215,10 +220,18 @@ class _ModelJudge(_Judge):
 def model_judge(tier: str, rubric: str, *, threshold: float = 0.8) -> Judge:
     """Ask a tier to score the reply against a rubric. Its verdicts are never cached by themselves.
 
-    Take a tier of another model family than the one it judges: models favour their own words.
+    Take a tier of another model family than the one it judges: models favour their own words. Where
+    names tell that both have models of one family, a warning says so once.
     """
     digest = hashlib.sha256(rubric.encode()).hexdigest()[:16]
     return _ModelJudge("model", f"model({tier},{digest})", threshold, (tier,), rubric=rubric)
+
+
+def _kin(judge: str, judged: str, family: str) -> str:
+    return (
+        f"The judge {judge!r} and the tier {judged!r} that it judges both have models of {family}, "
+        "and models favour their own words. Name a judge of another family."
+    )
 
 
 def _material(request: Request, reply: str) -> str:

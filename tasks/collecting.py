@@ -65,6 +65,19 @@ def _item(line: str, where: str) -> Item:
     return Item(arguments, known.get("label"), stratum)
 
 
+def check_askable(step: LLMTask[..., Any], items: Sequence[Item]) -> None:
+    """Raise ConfigError for an async step, or for no items."""
+    if step.isasync:
+        raise ConfigError(f"{step.name} is async. Calibrate it with a plain prompt function.")
+    if not items:
+        raise ConfigError("There are no items. Give questions, and their labels if there are any.")
+
+
+def prompt_call(step: LLMTask[..., Any], item: Item) -> PromptCall:
+    """Return what calls the step's prompt function with an item's arguments."""
+    return lambda other: (other or step.prompt)(**item.arguments)
+
+
 def collect(
     step: LLMTask[..., Any],
     tier: str,
@@ -76,24 +89,17 @@ def collect(
     `ended` is called at each item's end. Raises ConfigError before anything is asked: for an async
     step, one without a cascade, or no items.
     """
-    if step.isasync:
-        raise ConfigError(f"{step.name} is async. Calibrate it with a plain prompt function.")
-    if not items:
-        raise ConfigError("There are no items. Give questions, and their labels if there are any.")
+    check_askable(step, items)
     mine, writing = hands(), threading.Lock()
     around = mine.surroundings(None, None)
-
-    def render(item: Item) -> PromptCall:
-        return lambda other: (other or step.prompt)(**item.arguments)
-
-    first = drive(begun(step.spec, around), mine, render(items[0]))
+    first = drive(begun(step.spec, around), mine, prompt_call(step, items[0]))
     path = mine.settings.home / "calibrations" / _file_name(first, tier)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = _read(path)
 
     def ask(row: Mapping[str, Any]) -> Outcome:
         item: Item = row["item"]
-        outcome = drive(outcome_plan(step.spec, around, tier, item), mine, render(item))
+        outcome = drive(outcome_plan(step.spec, around, tier, item), mine, prompt_call(step, item))
         with writing, path.open("a", encoding="utf-8") as file:
             file.write(outcome.model_dump_json() + "\n")
         return outcome

@@ -27,7 +27,7 @@ from ..caching import (
 )
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
-from ..routing import Admit, LiteLLMClient, ModelClient, Rank
+from ..routing import Admit, LiteLLMClient, ModelClient, Rank, Tell
 from ..routing.gate import Audited, Consult, Consulting, TellClosed, open_calibrations
 from ..routing.resilience import Guard, open_shared
 from ..settings import Settings, settings
@@ -115,6 +115,8 @@ class Hands:
                 return self.judges.perform(effect)
             case TellClosed():
                 return self._tell_closed(effect)
+            case Tell():
+                return self._tell(effect)
             case Resemble() | Learn() | Remember() | Forget():
                 return self._perform_similar(effect)
             case _:
@@ -163,6 +165,12 @@ class Hands:
         if key not in self._told:
             self._told.add(key)
             notice("judge-closed", effect.gate, f"The judge may not accept. {effect.reason}")
+
+    def _tell(self, effect: Tell) -> None:
+        key = f"{effect.kind} {effect.about} {effect.message}"
+        if key not in self._told:
+            self._told.add(key)
+            notice(effect.kind, effect.about, effect.message)
 
     def _if_usable(self, use: Callable[[], T]) -> T | None:
         try:

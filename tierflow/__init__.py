@@ -4,7 +4,16 @@ from .caching import ExactCache, SemanticCache
 from .errors import TierflowError
 from .request import Answer, Chunk, Prompt, Sampling, Usage, Verdict
 from .rollouts import Rollout, Variant
-from .routing import Cascade, agreement, confidence, model_judge, schema
+from .routing import (
+    Cascade,
+    agreement,
+    confidence,
+    matches,
+    model_judge,
+    passes,
+    schema,
+    trained,
+)
 from .tasks import LLMTask, llm_task
 
 __all__ = [
@@ -24,6 +33,9 @@ __all__ = [
     "agreement",
     "confidence",
     "llm_task",
+    "matches",
     "model_judge",
+    "passes",
     "schema",
+    "trained",
 ]

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from .cli_judge_train import train
 from .routing.gate import Calibration, Calibrations, State, open_calibrations
 from .routing.gate.decision import MAX_AGE_S
 from .settings import settings
@@ -180,6 +181,9 @@ def open_(*, gate: str, why: str) -> None:
         store.set_state(gate, closed=False, why=why, who=getpass.getuser(), at=time.time())
         word, reason = _word(store.newest(gate), store.state(gate))
     click.echo(f"{gate} is {word}: {reason}.")
+
+
+judge.add_command(train)
 
 
 @contextmanager

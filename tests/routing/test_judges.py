@@ -164,6 +164,36 @@ def test_a_model_judge_asks_for_the_strict_form_of_structured_output() -> None:
     assert set(wanted["required"]) == set(wanted["properties"]) == {"score", "reason"}
 
 
+def test_a_model_judge_tells_that_it_is_of_the_family_it_judges() -> None:
+    judge, opinion = model_judge("standard", "?"), '{"score": 1}'
+    _, world = judged(judge, "text", scripted(standard=[opinion]))
+
+    (told,) = world.told
+    assert (told.kind, told.about) == ("judge-kin", "step")
+    assert "'standard' and the tier 'fast'" in told.message
+    assert "models of openai" in told.message
+
+
+@both_ways
+@pytest.mark.parametrize(("model", "warnings"), [("gpt-large", 1), ("claude-large", 0)])
+def test_a_judge_of_the_family_it_judges_is_warned_of_once(  # noqa: PLR0917  # fixtures
+    way: Way,
+    model: str,
+    warnings: int,
+    catalogue: Catalogue,
+    provider: FakeProvider,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    catalogue(fast=["gpt-small"], standard=[model])
+    provider.script("gpt-small", Say("It is here."))
+    provider.script(model, Say({"score": 0.9, "reason": "right"}))
+    rule = Cascade(to="frontier", judge=model_judge("standard", "?"), max_loss=None)
+    step = way.step(plain, cascade=rule)
+
+    assert [step(text).tier for text in ("Where is it?", "Where?")] == ["fast", "fast"]
+    assert len([each for each in caplog.messages if "favour their own" in each]) == warnings
+
+
 @pytest.mark.parametrize(
     "opinion", ['Sure! {"score": 0.5, "reason": "ok"} Bye.', '```json\n{"score": 0.5}\n```']
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request, Usage
-from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank
+from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank, Tell
 from tierflow.routing.resilience import Guard
 from tierflow.settings import Deployment, Tier
 from tierflow.tracing import Within
@@ -20,13 +20,15 @@ class World:
     """A driver of plans that reaches nothing real.
 
     `asks`, `pauses`: what the plans wanted, in order, with the time on the world's own clock.
-    `spans`: name of each finished span, and what its result is described by.
+    `told`: what people were to hear. `spans`: name of each finished span, and what its result is
+    described by.
     """
 
     answering: Answering
     now: float = 0.0
     asks: list[tuple[float, Ask]] = field(default_factory=list[tuple[float, Ask]])
     pauses: list[float] = field(default_factory=list[float])
+    told: list[Tell] = field(default_factory=list[Tell])
     spans: list[tuple[str, dict[str, Any]]] = field(
         default_factory=list[tuple[str, dict[str, Any]]]
     )
@@ -67,6 +69,9 @@ class World:
                 result = self.run(plan)
                 self.spans.append((name, dict(describe(result))))
                 return result
+            case Tell():
+                self.told.append(effect)
+                return None
             case Ask():
                 return self._answer(effect)
             case _:

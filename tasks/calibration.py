@@ -29,6 +29,7 @@ _LEARN_SHARE = 0.4
 """So many of the items choose the threshold; the others prove it."""
 
 _FEWEST = 20
+_LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,10 @@ class Item:
 
 
 class Outcome(BaseModel):
-    """How an item went. `score`: the judge's, 0 for a reply that cannot be used. Costs in USD."""
+    """How an item went. `score`: the judge's, 0 for a reply that cannot be used. Costs in USD.
+
+    `agrees`: whether both tiers gave the same answer, right or wrong; audits can tell no more.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,6 +64,7 @@ class Outcome(BaseModel):
     score: float
     right: bool
     strong_right: bool
+    agrees: bool
     weak_usd: float | None
     judge_usd: float | None
     strong_usd: float | None
@@ -107,6 +112,7 @@ def outcome_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item)
         score=min(max(score, 0.0), 1.0),
         right=weak is not None and rule.agree(weak.value, wanted),
         strong_right=item.label is None or rule.agree(strong.value, wanted),
+        agrees=weak is not None and rule.agree(weak.value, strong.value),
         weak_usd=weak_trail.cost_usd,
         judge_usd=judge_trail.cost_usd,
         strong_usd=strong_trail.cost_usd,
@@ -171,7 +177,21 @@ def prove(
         max_loss=max_loss,
         confidence=rule.confidence,
     )
-    return _with_money(calibration, other, threshold, items=len(outcomes))
+    floor = _watch_floor([each for each in other if each.score >= threshold], len(other), max_loss)
+    watched = calibration.model_copy(update={"watch_floor": floor})
+    return _with_money(watched, other, threshold, items=len(outcomes))
+
+
+def _watch_floor(accepted: Sequence[Outcome], items: int, max_loss: float) -> float:
+    """Return how seldom audits may find both tiers agreeing on an accepted answer.
+
+    As often as now, less what would cost `max_loss` of all items if each were an error.
+    """
+    if not accepted:
+        return _MOST_WATCHED
+    agreed = sum(each.agrees for each in accepted) / len(accepted)
+    lowest = agreed - max_loss * items / len(accepted)
+    return min(max(lowest, _LEAST_WATCHED), _MOST_WATCHED)
 
 
 def likely_threshold(outcomes: Sequence[Outcome], *, max_loss: float, proving: int) -> float:

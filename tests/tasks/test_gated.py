@@ -198,6 +198,20 @@ class TestOpen:
         assert tiers[-1] == "frontier"
         assert {row["step"] for row in rows()} == {"ask", "ask (audit)"}
 
+    def test_a_strong_tier_that_is_wrong_as_often_as_before_is_no_alarm(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
+    ) -> None:
+        def half_wrong(body: dict[str, Any]) -> Step:
+            return (otherwise if int(said(body)) % 2 else seventh)(body)
+
+        provider.script("frontier", half_wrong)
+        calibrated(max_loss=0.05)
+        for number in range(0, 120, 3):
+            assert answer(way, str(number), max_loss=0.05, audit=1.0).tier == "fast"
+        settled()
+        state = store.state("ask@fast")
+        assert (state.audited, state.right, state.alarmed_at) == (40, 20, None)
+
     def test_audits_that_agree_leave_it_open(
         self, way: Way, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
     ) -> None:

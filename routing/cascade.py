@@ -56,6 +56,11 @@ class Cascade:
                 "Cascade(threshold=...) is a line of your own, and max_loss asks for one that is "
                 "proven. Drop the threshold, or write max_loss=None to go without proof."
             )
+        if self.max_loss is not None and len(self.stronger) > 1:
+            raise ValueError(
+                f"Cascade(to={self.stronger}) names several tiers, and proof is of one pair. Name "
+                "one, or write max_loss=None to go without proof."
+            )
         for name, value in (("confidence", self.confidence), ("audit", self.audit)):
             if not 0 <= value <= 1 or (name == "confidence" and value in (0, 1)):
                 raise ValueError(f"{name} is {value}, but it is a share between 0 and 1.")
@@ -86,19 +91,21 @@ class Chain:
     """A cascade with its tiers resolved. `tiers`: cheapest first, one if there is no `rule`.
 
     `lines`: the least score by cheaper tier that was proven; None where the rule draws the line.
+    `proofs`: the calibrations they come from: what they accepted is not served without them.
     """
 
     tiers: Sequence[NamedTier]
     helpers: Mapping[str, NamedTier]
     rule: Cascade | None = None
     lines: Mapping[str, float] | None = None
+    proofs: tuple[str, ...] = ()
 
     @property
     def identity(self) -> tuple[str, ...]:
         """All of the chain that decides an answer, for the cache key."""
         named = (*self.tiers, *self.helpers.values())
         lines = "".join(f"{tier.name}>={self.least_score(tier)};" for tier in self.tiers[:-1])
-        rule = (f"{self.rule.judge.identity}:{lines}",) if self.rule else ()
+        rule = (f"{self.rule.judge.identity}:{lines}", *self.proofs) if self.rule else ()
         return (*(each.identity for each in named), *rule)
 
     @property
@@ -112,12 +119,18 @@ class Chain:
             return self.lines[tier.name]
         return self.rule.least_score if self.rule else 1.0
 
-    def through(self, decisions: Mapping[str, Open | Closed]) -> "Chain":
+    def through(self, decisions: Mapping[str, Open | Closed], proofs: Sequence[str]) -> "Chain":
         """Return the chain with only those cheaper tiers whose gate is open."""
         lines = {name: each.threshold for name, each in decisions.items() if isinstance(each, Open)}
         tiers = [tier for tier in self.tiers[:-1] if tier.name in lines]
         rule = self.rule if tiers else None
-        return replace(self, tiers=[*tiers, self.strongest], rule=rule, lines=lines)
+        return replace(
+            self,
+            tiers=[*tiers, self.strongest],
+            rule=rule,
+            lines=lines,
+            proofs=tuple(proofs) if rule else (),
+        )
 
 
 def run_chain(question: Question[T], chain: Chain) -> Generator[Any, Any, Parsed[T]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import AllDeploymentsFailedError, AttemptError, ConfigError, UnparseableReplyError
+from ..errors import ConfigError, PromptError, UnparseableReplyError
 from ..request import canonical_json
 from ..routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
 from ..routing.gate import Binding, Calibration, Judged, calibrate
@@ -29,7 +29,7 @@ _LEARN_SHARE = 0.4
 """So many of the items choose the threshold; the others prove it."""
 
 _FEWEST = 20
-_LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.98
+_LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,14 @@ class Item:
 class Outcome(BaseModel):
     """How an item went. `score`: the judge's, 0 for a reply that cannot be used. Costs in USD.
 
-    `agrees`: whether both tiers gave the same answer, right or wrong; audits can tell no more.
+    `at`: when it was asked, Unix seconds. `agrees`: whether both tiers gave the same answer, right
+    or wrong; audits can tell no more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     item: str
+    at: float
     bound_to: Binding
     stratum: str
     score: float
@@ -90,24 +92,27 @@ class Proof:
 def outcome_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) -> Plan[Outcome]:
     """Ask a cheaper tier, its judge and the strongest tier about one item.
 
-    Raises what the strongest tier raises: without its answer nothing is known of the pair.
+    Raises what its tiers raise where they are down: nothing is known of the pair then.
     """
     step = yield from begun(spec, around)
     rule, cheap = pair_of(step, tier)
     strong_trail, weak_trail, judge_trail = Trail(), Trail(), Trail()
     strong = yield from ask_tier(_question(step, strong_trail), step.chain.strongest)
-    wanted = strong.value if item.label is None else spec.returns.read(_as_reply(item.label))
+    wanted = strong.value if item.label is None else spec.returns.read(label_text(spec, item))
     weak, score = None, 0.0
     try:
         weak = yield from ask_tier(_question(step, weak_trail), cheap)
         if not weak.reply.is_cut_off:
             judged = Case(_question(step, judge_trail), cheap, weak, step.chain.helpers)
             score = (yield from rule.judge.score(judged)).value
-    except (AttemptError, AllDeploymentsFailedError, UnparseableReplyError):
+    except UnparseableReplyError:
+        # A tier that is down says nothing of the judge: then the item has no outcome, and is
+        # asked again.
         score = 0.0
     return Outcome(
         item=item.key,
-        bound_to=binding_of(step.request, cheap, step.chain.strongest, rule),
+        at=around.now(),
+        bound_to=binding_of(step, cheap, rule),
         stratum=item.stratum,
         score=min(max(score, 0.0), 1.0),
         right=weak is not None and rule.agree(weak.value, wanted),
@@ -133,16 +138,23 @@ def _question(step: Step[T], trail: Trail) -> Question[T]:
     return Question(step.request, step.spec.returns.read, trail)
 
 
-def _as_reply(label: Any) -> str:
-    return label if isinstance(label, str) else canonical_json(label)
+def label_text(spec: StepSpec[Any], item: Item) -> str:
+    """Return an item's label as a reply that holds it. Raises ConfigError for another type's."""
+    try:
+        return spec.returns.write(item.label)
+    except PromptError:
+        raise ConfigError(
+            f"A label does not fit the results of {spec.name}. Give values that it could return."
+        ) from None
 
 
-def prove(
-    step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome], *, at: float, seed: int = 0
-) -> Proof:
-    """Return what outcomes prove of a judge. `at`: Unix seconds. `seed`: which items choose.
+def prove(step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome]) -> Proof:
+    """Return what outcomes prove of a judge, as of the oldest of them.
 
-    Raises ConfigError for too few items, or for those of more than one prompt.
+    An item's hash says whether it helps to choose the threshold or to prove it, however often
+    and with however many others it is used. A second look at items that once failed to prove
+    something is not at the stated confidence any more. Raises ConfigError for too few items, or
+    for those of more than one prompt.
     """
     if len(outcomes) < _FEWEST:
         raise ConfigError(f"{len(outcomes)} items prove nothing. Give at least {_FEWEST}.")
@@ -152,10 +164,8 @@ def prove(
             f"The items were asked with {len(bindings)} different prompts or models. What varies "
             "belongs into the ask; the prefix, the schema and the tiers must be the same for all."
         )
-    order: list[int] = np.random.default_rng(seed).permutation(len(outcomes)).tolist()
-    cut = round(_LEARN_SHARE * len(outcomes))
-    learn = [outcomes[row] for row in order[:cut]]
-    other = [outcomes[row] for row in order[cut:]]
+    learn = [each for each in outcomes if _chooses(each)]
+    other = [each for each in outcomes if not _chooses(each)]
     max_loss = rule.max_loss if rule.max_loss is not None else 0.01
     threshold = likely_threshold(learn, max_loss=max_loss, proving=len(other))
     judged = [
@@ -172,7 +182,7 @@ def prove(
         gate_of(step, tier),
         judged,
         outcomes[0].bound_to,
-        at=at,
+        at=min(each.at for each in outcomes),
         threshold=threshold,
         max_loss=max_loss,
         confidence=rule.confidence,
@@ -194,16 +204,20 @@ def _watch_floor(accepted: Sequence[Outcome], items: int, max_loss: float) -> fl
     return min(max(lowest, _LEAST_WATCHED), _MOST_WATCHED)
 
 
+def _chooses(outcome: Outcome) -> bool:
+    return int(outcome.item[:8], 16) < _LEARN_SHARE * 2**32
+
+
 def likely_threshold(outcomes: Sequence[Outcome], *, max_loss: float, proving: int) -> float:
     """Return the lowest score to accept that will likely be proven on so many other items.
 
     Likely: the loss seen here, and one standard error more, is `max_loss` at most. The highest
-    score seen where none is likely. Proves nothing.
+    score seen where none is likely. A score of 0 is the judge's no. Proves nothing.
     """
     scores = np.array([each.score for each in outcomes])
     losses = np.array([each.strong_right - each.right for each in outcomes], np.float64)
-    found = float(scores.max())
-    for threshold in np.unique(scores)[::-1]:
+    found = float(scores.max(initial=0.0)) or 1.0
+    for threshold in np.unique(scores[scores > 0])[::-1]:
         lost = np.where(scores >= threshold, losses, 0.0)
         # One more item in discord keeps a threshold with none from looking infinitely safe.
         spread = np.sqrt((np.square(lost).sum() + 1) / len(lost) / proving)

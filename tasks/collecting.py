@@ -7,7 +7,6 @@ after Ctrl-C or a crash only what is missing is asked.
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from slugify import slugify
 
 from ..errors import ConfigError
 from .batch import each
-from .calibration import Item, Outcome, Proof, outcome_plan, pair_of, prove
+from .calibration import Item, Outcome, Proof, label_text, outcome_plan, pair_of, prove
 from .decorator import LLMTask
 from .drive import PromptCall, drive
 from .gated import binding_of, gate_of
@@ -28,6 +27,8 @@ from .plan import begun
 from .step import Step
 
 _FIELDS = ("label", "stratum")
+
+_FRESH_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ def collect(
 ) -> Collected:
     """Return the items' outcomes: those in the step's file, and those asked for now.
 
-    `ended` is called at each item's end. Raises ConfigError before anything is asked: for an async
-    step, one without a cascade, or no items.
+    What was asked more than a day ago, or before audits raised an alarm, is asked again: models
+    change behind their names. `ended` is called at each item's end. Raises ConfigError before
+    anything is asked: for an async step, one without a cascade, no items, or a label of another
+    type.
     """
     check_askable(step, items)
     mine, writing = hands(), threading.Lock()
@@ -95,7 +98,12 @@ def collect(
     first = drive(begun(step.spec, around), mine, prompt_call(step, items[0]))
     path = mine.settings.home / "calibrations" / _file_name(first, tier)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    known = _read(path)
+    alarm = mine.judges.known(gate_of(step.name, tier)).state
+    since = max(around.now() - _FRESH_S, (alarm and alarm.alarmed_at) or 0.0)
+    known = {key: each_ for key, each_ in _read(path).items() if each_.at > since}
+    for item in items:
+        if item.label is not None:
+            label_text(step.spec, item)
 
     def ask(row: Mapping[str, Any]) -> Outcome:
         item: Item = row["item"]
@@ -104,7 +112,9 @@ def collect(
             file.write(outcome.model_dump_json() + "\n")
         return outcome
 
-    missing = [{"item": item} for item in items if item.key not in known]
+    places = {item.key: at for at, item in reversed(list(enumerate(items)))}
+    asked = [at for key, at in places.items() if key not in known]
+    missing = [{"item": items[at]} for at in asked]
     for _ in range(len(items) - len(missing)):
         ended()
     found = (
@@ -113,7 +123,7 @@ def collect(
     have = known | {one.item: one for one in found if isinstance(one, Outcome)}
     return Collected(
         [have[key] for key in dict.fromkeys(item.key for item in items) if key in have],
-        {at: error for at, error in enumerate(found) if isinstance(error, Exception)},
+        {at: error for at, error in zip(asked, found, strict=True) if isinstance(error, Exception)},
     )
 
 
@@ -130,26 +140,25 @@ def calibrate_judge(
     items: Sequence[Item],
     *,
     tier: str | None = None,
-    seed: int = 0,
     ended: Callable[[], None] = lambda: None,
 ) -> Calibrated:
     """Collect outcomes, prove what they prove, and keep it: the gate opens or closes by it.
 
-    `tier`: the cheaper one, None for the step's own. `seed`: which items choose the threshold.
-    Raises ConfigError for what cannot be calibrated, StoreError where it cannot be kept.
+    `tier`: the cheaper one, None for the step's own. Raises ConfigError for what cannot be
+    calibrated, StoreError where it cannot be kept.
     """
     rule, first = step.spec.cascade, tier or step.spec.tier
     if rule is None:
         raise ConfigError(f"{step.name} has no cascade, and so no judge to calibrate.")
     collected = collect(step, first, items, ended)
-    proof = prove(step.name, first, rule, collected.outcomes, at=time.time(), seed=seed)
+    proof = prove(step.name, first, rule, collected.outcomes)
     hands().judges.add(proof.calibration)
     return Calibrated(proof, collected)
 
 
 def _file_name(step: Step[Any], tier: str) -> str:
     rule, cheap = pair_of(step, tier)
-    bound_to = binding_of(step.request, cheap, step.chain.strongest, rule)
+    bound_to = binding_of(step, cheap, rule)
     digest = hashlib.sha256(bound_to.model_dump_json().encode()).hexdigest()[:16]
     return f"{slugify(gate_of(step.spec.name, tier))}-{digest}.jsonl"
 

@@ -32,6 +32,7 @@ from ..routing import Cascade, OnChunk
 from ..tracing.prefect_ui import conclude
 from .batch import BatchTask, batch_body
 from .body import answered, answered_async
+from .gated import prompt_source
 from .result_cache import with_step_keyed
 from .returns import Returns
 from .ruled import refuse_text
@@ -125,7 +126,12 @@ class LLMTask(StepTask[P, R]):
         # Prefect reads name, source, task key and async-ness from the prompt function.
         super().__init__(prompt, **options)
         self.prompt = prompt
-        self.spec = replace(spec, name=self.name, tags=frozenset(self.tags))
+        self.spec = replace(
+            spec,
+            name=self.name,
+            tags=frozenset(self.tags),
+            prompted_by=prompt_source(prompt),
+        )
         self.fn = _body(prompt, self.spec, _bare)
 
     def with_options(self, **options: Unpack[ChangedOptions]) -> "LLMTask[P, R]":  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # takes more than Task's

@@ -4,13 +4,14 @@ Decides only. A gate is the judge of one step for the answers of one cheaper tie
 """
 
 import hashlib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..caching import Key, Later, request_key
-from ..request import Answer, Request, Verdict, canonical_json
-from ..routing import Cascade, Chain, NamedTier, Parsed, Question, ask_tier
+from ..request import Answer, Verdict, canonical_json
+from ..routing import Cascade, Chain, NamedTier, Parsed, Question, ask_tier, source_of
 from ..routing.gate import (
     Audited,
     Binding,
@@ -34,21 +35,43 @@ def gate_of(step: str, tier: str) -> str:
     return f"{step}@{tier}"
 
 
-def binding_of(request: Request, tier: NamedTier, strongest: NamedTier, rule: Cascade) -> Binding:
-    """Return what a calibration must be of, to say something of this request.
+def prompt_source(prompt: Callable[..., Any]) -> str:
+    """Name the code of a prompt function, and the texts it takes from its module.
 
-    The prompt is its prefix, schema and sampling: where the prefix changes, all is to be proven
-    anew.
+    A function that cannot be read as a whole has a name of its own in each process: what was
+    proven of it elsewhere proves nothing.
     """
+    function = inspect.unwrap(prompt)
+    function = getattr(function, "__func__", function)
+    try:
+        code = source_of(function)
+    except ValueError:
+        return f"{function!r}"
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    known = getattr(function, "__globals__", {})
+    texts = {name: known[name] for name in names if isinstance(known.get(name), str)}
+    return f"{code} {_short(canonical_json(texts))}"
+
+
+def binding_of(step: Step[Any], tier: NamedTier, rule: Cascade) -> Binding:
+    """Return what a calibration must be of, to say something of this step's request.
+
+    The prompt is its function's code, prefix, schema and sampling: where one of them changes, all
+    is to be proven anew. The judge is also who helps it, and who says that answers are the same.
+    """
+    request, chain = step.request, step.chain
     prompt = {
+        "code": step.prompted_by,
         "prefix": list(request.messages[: request.prefix_messages]),
         "schema": request.schema,
         "sampling": request.sampling.given(),
     }
+    helpers = [chain.helpers[name].identity for name in rule.judge.tiers]
+    judge = [rule.judge.identity, *helpers, source_of(rule.same)]
     return Binding(
-        models=(_models(tier), _models(strongest)),
+        models=(_models(tier), _models(chain.strongest)),
         prompt=_short(canonical_json(prompt)),
-        judge=rule.judge.identity,
+        judge=f"{rule.judge.name} [{_short(canonical_json(judge))}]",
     )
 
 
@@ -61,25 +84,25 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def through_gates(
-    chain: Chain, request: Request, around: Surroundings
-) -> Plan[tuple[Chain, Sequence[Verdict]]]:
+def through_gates(step: Step[Any]) -> Plan[tuple[Chain, Sequence[Verdict]]]:
     """Return the chain without the tiers whose answers nobody may accept, and a verdict on each."""
-    rule = chain.rule
+    chain, rule, around = step.chain, step.chain.rule, step.around
     if rule is None or rule.max_loss is None:
         return chain, ()
     decisions = dict[str, Open | Closed]()
-    verdicts = list[Verdict]()
+    verdicts, proofs = list[Verdict](), list[str]()
     for tier in chain.tiers[:-1]:
-        gate = gate_of(request.step, tier.name)
+        gate = gate_of(step.spec.name, tier.name)
         known: Known = (yield Consult(gate)) or Known()
-        decision = _decided(known, binding_of(request, tier, chain.strongest, rule), rule, around)
+        decision = _decided(known, binding_of(step, tier, rule), rule, around)
         decisions[tier.name] = decision
+        if known.calibration is not None:
+            proofs.append(known.calibration.id)
         if isinstance(decision, Closed):
             reason = f"{tier.name}: {decision.reason}"
             verdicts.append(Verdict("gate", 0.0, accepted=False, reason=reason))
             yield TellClosed(gate, decision.cause, decision.reason, around.where.flow_run_id)
-    return chain.through(decisions), verdicts
+    return chain.through(decisions, proofs), verdicts
 
 
 def _decided(known: Known, bound_to: Binding, rule: Cascade, around: Surroundings) -> Open | Closed:

@@ -16,7 +16,7 @@ from ..request import Answer, Request, render
 from ..rollouts import Variant
 from ..routing import Chain, resolve
 from .cached import cached_or_asked
-from .gated import through_gates
+from .gated import prompt_source, through_gates
 from .ruled import rules_of
 from .spec import Render, StepSpec, Surroundings
 from .step import Plan, Step, new_trail, reads_items
@@ -28,7 +28,7 @@ def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
     """Answer one step. Raises ConfigError before anything is asked, else what its tiers raise."""
     arm, variant = _assigned(spec, around)
     step = yield from begun(spec, around, arm, variant)
-    chain, verdicts = yield from through_gates(step.chain, step.request, around)
+    chain, verdicts = yield from through_gates(step)
     step = replace(step, chain=chain)
     step.trail.verdicts.extend(verdicts)
     answer: Answer[T] = yield step.within(cached_or_asked(step))
@@ -54,7 +54,8 @@ def begun(
         arm=arm,
     )
     trail = new_trail(spec, chain, around, started)
-    return Step(spec, around, chain, request, started, rendered.volatile, trail)
+    source = prompt_source(variant.prompt) if variant.prompt else spec.prompted_by
+    return Step(spec, around, chain, request, started, rendered.volatile, trail, source)
 
 
 def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:

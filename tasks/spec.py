@@ -36,6 +36,7 @@ class StepSpec(Generic[T]):
     deadline_s: float | None = None
     reason: str | None = None
     tags: frozenset[str] = frozenset()
+    prompted_by: str = ""
 
     def __post_init__(self) -> None:
         for name, value, kind, remedy in (

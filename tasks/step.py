@@ -17,7 +17,10 @@ Plan: TypeAlias = Generator[Any, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[T]):
-    """One step under way. `started`: on the surroundings' clock. `volatile`: see Prompt."""
+    """One step under way. `started`: on the surroundings' clock. `volatile`: see Prompt.
+
+    `prompted_by`: names the code of the prompt function, see StepSpec.
+    """
 
     spec: StepSpec[T]
     around: Surroundings
@@ -26,6 +29,7 @@ class Step(Generic[T]):
     started: float
     volatile: bool = False
     trail: Trail = field(default_factory=Trail)
+    prompted_by: str = ""
 
     @property
     def latency_ms(self) -> float:

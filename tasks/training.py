@@ -26,7 +26,7 @@ from ..routing.learned import (
 )
 from ..routing.trained import STRATUM, TrainedJudge, ask_of, text_of
 from .batch import each
-from .calibration import Item, pair_of
+from .calibration import Item, label_text, pair_of
 from .collecting import check_askable, prompt_call
 from .decorator import LLMTask
 from .drive import drive
@@ -88,7 +88,7 @@ def lesson_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) 
     rule, cheap = pair_of(step, tier)
     trail = Trail()
     parsed = yield from ask_tier(_question(step, trail), step.chain.strongest)
-    wanted = parsed.value if item.label is None else spec.returns.read(text_of(item.label))
+    wanted = parsed.value if item.label is None else spec.returns.read(label_text(spec, item))
     right = item.label is None or rule.agree(parsed.value, wanted)
     strong = Answered(parsed.reply.text, text_of(parsed.value), right, trail.cost_usd)
     helper = _helper_of(step)

@@ -41,9 +41,8 @@ def judge() -> None:
     help='JSON lines: the step\'s arguments by name, and "label", "stratum" where known.',
 )
 @click.option("--tier", help="The cheaper tier. Default: the step's own.")
-@click.option("--seed", default=0, show_default=True, help="Which items choose the threshold.")
 @_JSON
-def calibrate(*, step: str, file: Path, tier: str | None, seed: int, as_json: bool) -> None:
+def calibrate(*, step: str, file: Path, tier: str | None, as_json: bool) -> None:
     """Ask about labelled items, and keep what that proves of STEP's judge.
 
     Both tiers answer, and the judge scores the cheaper one's replies. STEP is module:function or
@@ -57,9 +56,7 @@ def calibrate(*, step: str, file: Path, tier: str | None, seed: int, as_json: bo
     task, items = load_step(step), read_items(file)
     with Progress(console=Console(stderr=True)) as bar:
         asking = bar.add_task(f"Asking both tiers of {task.name}", total=len(items))
-        found = calibrate_judge(
-            task, items, tier=tier, seed=seed, ended=lambda: bar.advance(asking)
-        )
+        found = calibrate_judge(task, items, tier=tier, ended=lambda: bar.advance(asking))
     proof, errors = found.proof, found.collected.errors
     calibration = proof.calibration
     for at, error in list(errors.items())[:3]:
@@ -80,7 +77,8 @@ def calibrate(*, step: str, file: Path, tier: str | None, seed: int, as_json: bo
     if as_json:
         click.echo(json.dumps(said, indent=2))
         return
-    state = "open" if calibration.pooled.opens else "closed"
+    with _store() as store:
+        state = _word(calibration, store.state(calibration.step))[0]
     click.echo(f"{calibration.step}: {state}. {calibration.reason}.")
     click.echo(
         f"Right: cheap tier {proof.weak_right:.1%}, strongest {proof.strong_right:.1%}, "
@@ -165,6 +163,11 @@ def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
 def close(*, gate: str, why: str) -> None:
     """Close GATE (STEP@TIER) by hand: the strong tier answers until it opens."""
     with _store() as store:
+        known = store.steps()
+        if gate not in known:
+            raise click.ClickException(
+                f"Nothing is known of {gate!r}. Known: {', '.join(known) or 'none'}."
+            )
         store.set_state(gate, closed=True, why=why, who=getpass.getuser(), at=time.time())
     click.echo(f"{gate} is closed. Every process sees it within seconds.")
 

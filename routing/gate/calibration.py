@@ -235,7 +235,8 @@ class _Rules:
         return found.model_copy(update={"opens": False, "reason": reason})
 
     def _by_loss(self, counts: Counts, pairs: Pairs | None, loss: float, said: str) -> Stratum:
-        opens = loss <= self._max_loss
+        # Where nothing is accepted nothing is lost, and nothing gained either.
+        opens = loss <= self._max_loss and counts.accepted > 0
         words = "within" if opens else "over"
         reason = f"{said}; up to {loss:.2%} is lost, {words} the {self._max_loss:.2%} allowed"
         rule: Literal["paired", "break-even"] = "paired" if pairs is None else "break-even"

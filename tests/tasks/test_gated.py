@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
 
 from tests.conftest import Catalogue
-from tests.fakes import FakeProvider, Say
+from tests.fakes import Fail, FakeProvider, Say
 from tests.fakes.steps import Step
 from tests.tasks.conftest import Rows
 from tests.tasks.ways import Way, both_ways, settled
@@ -17,7 +17,7 @@ from tierflow import Answer, Cascade, Prompt, llm_task, schema
 from tierflow.errors import ConfigError
 from tierflow.routing.gate import Calibrations, open_calibrations
 from tierflow.settings import settings
-from tierflow.tasks.calibration import Item, prove
+from tierflow.tasks.calibration import Item, likely_threshold, prove
 from tierflow.tasks.collecting import Collected, calibrate_judge, collect
 
 ITEMS = [Item({"number": str(number)}, label={"left": number % 7}) for number in range(400)]
@@ -138,6 +138,17 @@ class TestClosed:
         calibrated(max_loss=0.05)
         assert "Proven is a loss of 5.00%" in self.refused(way, provider, max_loss=0.02)
 
+    def test_a_rewritten_prompt_function_is_another_prompt(
+        self, way: Way, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        calibrated(max_loss=0.05)
+
+        def changed(number: str) -> Prompt:
+            return Prompt(prefix="What is left after dividing by seven?", ask=f"{number} ")
+
+        changed.__name__ = ask.__name__
+        assert "another prompt" in self.refused(way, provider, prompt=changed, max_loss=0.05)
+
     def test_a_hand_closes_it(
         self, way: Way, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
     ) -> None:
@@ -226,6 +237,51 @@ class TestOpen:
 class TestCollecting:
     """What a calibration asks for."""
 
+    def test_a_tier_that_is_down_dilutes_no_proof(
+        self, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        provider.script("fast", lambda body: Fail(503) if int(said(body)) > 25 else cheaply(body))
+        collected = calibrated(ITEMS[:40])
+        assert len(collected.outcomes) == 26
+        assert set(collected.errors) == set(range(26, 40))
+
+    def test_an_alarm_has_everything_asked_again(
+        self, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
+    ) -> None:
+        calibrated(ITEMS[:300], max_loss=0.05)
+        for _ in range(50):
+            store.audit("ask@fast", right=False, at=time.time())
+        assert store.state("ask@fast").alarmed_at is not None
+        settled()
+        calls = len(provider.calls)
+        provider.script("fast", otherwise)
+        calibrated(ITEMS[:300], max_loss=0.05)
+        assert len(provider.calls) == calls + 600
+        newest = store.newest("ask@fast")
+        assert newest is not None
+        assert not newest.opens
+
+    def test_labels_of_any_type_are_values_of_it(self, provider: FakeProvider) -> None:
+        provider.script("fast", Say({"value": "b"}))
+        provider.script("frontier", Say({"value": "a"}))
+
+        @llm_task(tier="fast", returns=Literal["a", "b"], cascade=Cascade("frontier", schema()))
+        def choose(thing: str) -> Prompt:
+            return Prompt(prefix="Choose.", ask=thing)
+
+        step: Any = choose
+        (found,) = collect(step, "fast", [Item({"thing": "x"}, label="a")]).outcomes
+        assert (found.right, found.strong_right, found.agrees) == (False, True, False)
+        with pytest.raises(ConfigError, match="does not fit the results of choose"):
+            collect(step, "fast", [Item({"thing": "x"}, label="c")])
+
+    def test_what_the_judge_rejects_outright_is_never_accepted(
+        self, provider: FakeProvider, calibrated: Calibrated
+    ) -> None:
+        rarely_unfit = [*ITEMS[:297], *ITEMS[-3:]]
+        outcomes = calibrated(rarely_unfit, max_loss=0.05).outcomes
+        assert likely_threshold(outcomes, max_loss=0.05, proving=180) == 1.0
+
     def test_what_was_asked_is_not_asked_again(
         self, provider: FakeProvider, calibrated: Calibrated
     ) -> None:
@@ -254,4 +310,4 @@ class TestCollecting:
         step: Any = varied
         collected = collect(step, "fast", ITEMS[:30])
         with pytest.raises(ConfigError, match="30 different prompts"):
-            prove("varied", "fast", a_cascade(), collected.outcomes, at=time.time())
+            prove("varied", "fast", a_cascade(), collected.outcomes)

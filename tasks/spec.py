@@ -23,6 +23,7 @@ class StepSpec(Generic[T]):
     """What the decorator was told. Travels to workers, so it holds values and functions only.
 
     `reason`: why a premium tier, for readers and `tierflow lint`. `tags`: the task's, for [policy].
+    `prompted_by`: names the code of its prompt function, for what is proven of it.
     """
 
     name: str

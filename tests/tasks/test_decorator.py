@@ -94,8 +94,9 @@ def test_a_step_is_a_value_and_its_answer_is_the_whole(
 def test_every_option_of_a_step_reaches_its_spec(way: Way) -> None:
     spec = way.step(triage, **OURS).task.spec
     assert {name: getattr(spec, name) for name in OURS} == OURS
-    # A new option belongs into OURS. The tags are the task's.
-    assert {field.name for field in fields(StepSpec)} == {*OURS, "name", "returns", "tags"}
+    # A new option belongs into OURS. Tags and code are the task's.
+    known = {*OURS, "name", "returns", "tags", "prompted_by"}
+    assert {field.name for field in fields(StepSpec)} == known
 
 
 def test_the_exact_cache_is_on_and_prefects_own_is_off_unless_asked_for(way: Way) -> None:

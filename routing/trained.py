@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .learned import GainScorer
 
 STRATUM = "all"
-"""Of every item: a running step does not know what kind its question is."""
+"""Of questions whose prompt names none."""
 
 _LEAST, _MOST = -1.0, 1.5
 """What an estimate's score lies between: half a chance, less a gain in [-1, 1]."""
@@ -52,7 +52,8 @@ class TrainedJudge:
             helped = yield from ask_tier(question, case.helpers[self.tiers[0]])
             other = text_of(helped.value)
         reply, value = case.parsed.reply.text, text_of(case.parsed.value)
-        found = scorer.estimate(ask_of(request), STRATUM, reply, value, other)
+        stratum = request.stratum or STRATUM
+        found = scorer.estimate(ask_of(request), stratum, reply, value, other)
         reason = f"right with a chance of {found.right:.2f}, escalating gains {found.gain:+.2f}"
         return Score(_from_0_to_1(found.score), reason)
 

@@ -34,7 +34,7 @@ _LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.999
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question: the step's arguments by name. `stratum`: its kind.
+    """A question: the step's arguments by name. `stratum`: its kind, where the prompt names none.
 
     `label`: the right result as JSON data, None where the strongest tier's is to count as right.
     """
@@ -113,7 +113,7 @@ def outcome_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item)
         item=item.key,
         at=around.now(),
         bound_to=binding_of(step, cheap, rule),
-        stratum=item.stratum,
+        stratum=step.request.stratum or item.stratum,
         score=min(max(score, 0.0), 1.0),
         right=weak is not None and rule.agree(weak.value, wanted),
         strong_right=item.label is None or rule.agree(strong.value, wanted),
@@ -162,7 +162,8 @@ def prove(step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome]) -> P
     if len(bindings) > 1:
         raise ConfigError(
             f"The items were asked with {len(bindings)} different prompts or models. What varies "
-            "belongs into the ask; the prefix, the schema and the tiers must be the same for all."
+            "belongs into the ask, or give Prompt(template=...) a name for all such prefixes; the "
+            "schema and the tiers must be the same for all."
         )
     learn = [each for each in outcomes if _chooses(each)]
     other = [each for each in outcomes if not _chooses(each)]

@@ -13,6 +13,7 @@ from ..caching import Key, Later, request_key
 from ..request import Answer, Verdict, canonical_json
 from ..routing import Cascade, Chain, NamedTier, Parsed, Question, ask_tier, source_of
 from ..routing.gate import (
+    ALL,
     Audited,
     Binding,
     Calibration,
@@ -57,12 +58,14 @@ def binding_of(step: Step[Any], tier: NamedTier, rule: Cascade) -> Binding:
     """Return what a calibration must be of, to say something of this step's request.
 
     The prompt is its function's code, prefix, schema and sampling: where one of them changes, all
-    is to be proven anew. The judge is also who helps it, and who says that answers are the same.
+    is to be proven anew. A template that the prompt names stands for its prefixes. The judge is
+    also who helps it, and who says that answers are the same.
     """
     request, chain = step.request, step.chain
+    prefix = list(request.messages[: request.prefix_messages])
     prompt = {
         "code": step.prompted_by,
-        "prefix": list(request.messages[: request.prefix_messages]),
+        "prefix": {"template": request.template} if request.template else prefix,
         "schema": request.schema,
         "sampling": request.sampling.given(),
     }
@@ -94,7 +97,8 @@ def through_gates(step: Step[Any]) -> Plan[tuple[Chain, Sequence[Verdict]]]:
     for tier in chain.tiers[:-1]:
         gate = gate_of(step.spec.name, tier.name)
         known: Known = (yield Consult(gate)) or Known()
-        decision = _decided(known, binding_of(step, tier, rule), rule, around)
+        bound_to = binding_of(step, tier, rule)
+        decision = _decided(known, bound_to, rule, around, step.request.stratum)
         decisions[tier.name] = decision
         if known.calibration is not None:
             proofs.append(known.calibration.id)
@@ -105,8 +109,17 @@ def through_gates(step: Step[Any]) -> Plan[tuple[Chain, Sequence[Verdict]]]:
     return chain.through(decisions, proofs), verdicts
 
 
-def _decided(known: Known, bound_to: Binding, rule: Cascade, around: Surroundings) -> Open | Closed:
-    found = decide(known.calibration, bound_to, around.now(), rule.max_age_s, state=known.state)
+def _decided(
+    known: Known, bound_to: Binding, rule: Cascade, around: Surroundings, stratum: str
+) -> Open | Closed:
+    found = decide(
+        known.calibration,
+        bound_to,
+        around.now(),
+        rule.max_age_s,
+        stratum=stratum or None,
+        state=known.state,
+    )
     calibration = known.calibration
     if isinstance(found, Open) and calibration is not None and not _promises(calibration, rule):
         return Closed(
@@ -141,7 +154,8 @@ def _audited(step: Step[T], gate: str, accepted: T, at: float) -> Plan[None]:
     answer: Answer[T] = yield again.within(_strongest(again))
     rule = step.chain.rule
     if rule is not None:
-        yield Audited(gate, rule.agree(accepted, answer.value), at)
+        stratum = step.request.stratum or ALL
+        yield Audited(gate, rule.agree(accepted, answer.value), at, stratum)
 
 
 def _strongest(step: Step[T]) -> Plan[Answer[T]]:

@@ -52,6 +52,8 @@ def begun(
         item=rendered.item if reads_items(chain) else None,
         tenant=rendered.tenant,
         arm=arm,
+        stratum=rendered.stratum,
+        template=rendered.template,
     )
     trail = new_trail(spec, chain, around, started)
     source = prompt_source(variant.prompt) if variant.prompt else spec.prompted_by

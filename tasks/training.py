@@ -57,6 +57,7 @@ class Lesson:
     """One item, and what each tier answered. `helper`: None where the judge has none."""
 
     ask: str
+    stratum: str
     weak: Answered
     strong: Answered
     helper: Answered | None
@@ -94,6 +95,7 @@ def lesson_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) 
     helper = _helper_of(step)
     return Lesson(
         ask_of(step.request),
+        step.request.stratum or STRATUM,
         weak=(yield from _answered(step, cheap, wanted)),
         strong=strong,
         helper=(yield from _answered(step, helper, wanted)) if helper else None,
@@ -195,7 +197,7 @@ def _recordings(lessons: Sequence[Lesson]) -> Recordings:
     }
     return Recordings(
         [each.ask for each in lessons],
-        [STRATUM] * len(lessons),
+        [each.stratum for each in lessons],
         {name: _recorded(name, given) for name, given in answers.items() if given},
     )
 

@@ -64,6 +64,7 @@ def calibrate(*, step: str, file: Path, tier: str | None, as_json: bool) -> None
     said = {
         "gate": calibration.step,
         "opens": calibration.pooled.opens,
+        "open_strata": list(calibration.open_strata),
         "reason": calibration.reason,
         "threshold": calibration.threshold,
         "items": proof.items,
@@ -154,7 +155,13 @@ def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
     age_s = time.time() - calibration.at
     if age_s > MAX_AGE_S:
         return "closed", f"{age_s / _DAY_S:.0f} days old"
-    return ("open" if calibration.pooled.opens else "closed"), calibration.reason
+    return _opening(calibration), calibration.reason
+
+
+def _opening(calibration: Calibration) -> str:
+    if calibration.pooled.opens:
+        return "open"
+    return "open in part" if calibration.opens else "closed"
 
 
 @judge.command("close")

@@ -26,6 +26,8 @@ class Rendered(NamedTuple):
     item: str | None = None
     tenant: str = ""
     volatile: bool = False
+    stratum: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,9 @@ class Prompt:
     result, also part of the prefix. `ask`: the text that varies. `item`: id of the thing asked
     about; `replay/…` finds recordings by it. `tenant`: whose prompt it is; answers of one tenant
     are never served to another, and costs are counted apart. `volatile`: the right answer changes
-    with time ("what is new?"), so none is ever served from a cache.
+    with time ("what is new?"), so none is ever served from a cache. `stratum`: the kind of
+    question, where judges are calibrated by kind. `template`: names what the prefix is made from,
+    where it varies from call to call; what is proven of one then holds for all of the template.
     """
 
     ask: str
@@ -45,6 +49,8 @@ class Prompt:
     item: str | None = None
     tenant: str = ""
     volatile: bool = False
+    stratum: str = ""
+    template: str = ""
 
     def render(self, dump: Callable[[Any], str]) -> Rendered:
         """Return the chat messages; `dump` writes an example's result as the model should."""
@@ -55,7 +61,15 @@ class Prompt:
             stable.append({"role": "user", "content": ask})
             stable.append({"role": "assistant", "content": dump(result)})
         asked: Message = {"role": "user", "content": self.ask}
-        return Rendered((*stable, asked), len(stable), self.item, self.tenant, self.volatile)
+        return Rendered(
+            (*stable, asked),
+            len(stable),
+            self.item,
+            self.tenant,
+            self.volatile,
+            self.stratum,
+            self.template,
+        )
 
 
 PromptLike: TypeAlias = str | Prompt | Sequence[Message]
@@ -124,7 +138,8 @@ class Request:
     """One question to a tier: all that decides the answer, and so all that a cache key covers.
 
     `schema`: JSON schema that the reply must fit, None for plain text. `sampling`: the step's
-    own options, put over the tier's. `arm`: the rollout arm that shaped this request.
+    own options, put over the tier's. `arm`: the rollout arm that shaped this request. `stratum`,
+    `template`: see Prompt.
     """
 
     step: str
@@ -136,6 +151,8 @@ class Request:
     item: str | None = None
     tenant: str = ""
     arm: str = ""
+    stratum: str = ""
+    template: str = ""
 
 
 PromptCacheDialect: TypeAlias = Literal["none", "automatic", "anthropic", "openai"]

@@ -9,9 +9,10 @@ from .opening import open_calibrations
 from .pairs import Pairs, balance_lower, loss_upper, loss_upper_of_paired, precision_floor
 from .reliability import Reliability, auroc, calibration_error, kappa_of, reliability
 from .store import Audit, Calibrations, Hand, State
-from .tally import Choices, Compared, Counts, Judged, Tally, total
+from .tally import ALL, Choices, Compared, Counts, Judged, Tally, total
 
 __all__ = [
+    "ALL",
     "Audit",
     "Audited",
     "Binding",

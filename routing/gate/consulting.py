@@ -27,7 +27,7 @@ class Consulting:
         """Carry out an effect. Raises StoreError."""
         if isinstance(effect, Consult):
             return self.known(effect.gate)
-        self.audited(effect.gate, right=effect.right, at=effect.at)
+        self.audited(effect)
         return None
 
     def known(self, gate: str) -> Known:
@@ -42,11 +42,11 @@ class Consulting:
             self._known[gate] = (now, known)
         return known
 
-    def audited(self, gate: str, *, right: bool, at: float) -> None:
+    def audited(self, audit: Audited) -> None:
         """Keep an audit, and look again the next time. Raises StoreError."""
-        self._opened().audit(gate, right=right, at=at)
+        self._opened().audit(audit.gate, right=audit.right, at=audit.at, stratum=audit.stratum)
         with self._lock:
-            self._known.pop(gate, None)
+            self._known.pop(audit.gate, None)
 
     def add(self, calibration: Calibration) -> None:
         """Keep a calibration, and look again the next time. Raises StoreError."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .calibration import Calibration
 from .store import State
+from .tally import ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Audited:
     gate: str
     right: bool
     at: float
+    stratum: str = ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -91,6 +92,15 @@ def calibrated(store: Calibrations) -> Calibrated:
         return found
 
     return calibrate
+
+
+def by_size(number: str) -> Prompt:
+    """Ask as `ask` does, of a stratum that the cheap tier is good at, and one that it is not."""
+    return replace(ask(number), stratum="small" if int(number) < 300 else "large")
+
+
+def of_a_template(number: str) -> Prompt:
+    return Prompt(prefix=f"Divide by seven. Yesterday: {number}.", template="seven", ask=number)
 
 
 def answer(way: Way, number: str = "5", prompt: Any = ask, **options: Any) -> Answer[Any]:
@@ -232,6 +242,48 @@ class TestOpen:
         settled()
         state = store.state("ask@fast")
         assert (state.audited, state.right, state.alarmed_at) == (10, 10, None)
+
+
+@both_ways
+class TestStrata:
+    """A prompt that says of what kind it is goes by what is proven of that kind."""
+
+    @pytest.fixture(autouse=True)
+    def measured(self, provider: FakeProvider, store: Calibrations) -> None:
+        # Above 300 the judge lets wrong answers through.
+        def sometimes_wrong(body: dict[str, Any]) -> Step:
+            return (seventh if int(said(body)) < 300 else otherwise)(body)
+
+        provider.script("fast", sometimes_wrong)
+        step = llm_task(tier="fast", returns=Remainder, cascade=a_cascade(max_loss=0.05))(by_size)
+        calibrate_judge(step, ITEMS)
+        settled()
+
+    def test_a_kind_that_is_proven_is_open(self, way: Way, store: Calibrations) -> None:
+        newest = store.newest("by_size@fast")
+        assert newest is not None
+        assert (newest.open_strata, newest.pooled.opens) == (("small",), False)
+        assert answer(way, "5", by_size, max_loss=0.05).tier == "fast"
+
+    def test_a_kind_that_is_not_is_closed(self, way: Way) -> None:
+        refused = answer(way, "350", by_size, max_loss=0.05)
+        assert refused.tier == "frontier"
+        assert "Not proven" in refused.verdicts[0].reason
+
+    def test_audits_say_which_kind_they_are_of(self, way: Way, store: Calibrations) -> None:
+        assert answer(way, "5", by_size, max_loss=0.05, audit=1.0).tier == "fast"
+        settled()
+        (audit,) = store.audits("by_size@fast")
+        assert audit.stratum == "small"
+
+
+@both_ways
+def test_a_template_stands_for_prefixes_that_vary(way: Way, store: Calibrations) -> None:
+    cascade = a_cascade(max_loss=0.05)
+    calibrate_judge(llm_task(tier="fast", returns=Remainder, cascade=cascade)(of_a_template), ITEMS)
+    settled()
+    assert answer(way, "1000", of_a_template, max_loss=0.05).tier == "frontier"
+    assert answer(way, "299", of_a_template, max_loss=0.05).tier == "fast"
 
 
 class TestCollecting:

@@ -1,11 +1,14 @@
 """routing: who answers, and is it good enough? Tiers, failover, cascades, judges, the client."""
 
 from .asking import Parsed, Question, ask_tier
-from .cascade import Cascade, Chain, run_chain
+from .cascade import Cascade
+from .chain import Chain, run_chain
 from .client import LiteLLMClient, ModelClient
 from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Standing, Tell
 from .failover import Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
+from .routes import OpenRoute, Route
+from .texts import ask_of, text_of
 from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
 from .trained import trained
 from .verifiers import matches, passes
@@ -23,16 +26,19 @@ __all__ = [
     "ModelClient",
     "NamedTier",
     "OnChunk",
+    "OpenRoute",
     "Parsed",
     "Pause",
     "Question",
     "Raced",
     "Rank",
+    "Route",
     "Score",
     "Standing",
     "Tell",
     "Trail",
     "agreement",
+    "ask_of",
     "ask_tier",
     "confidence",
     "is_usable",
@@ -46,5 +52,6 @@ __all__ = [
     "schema",
     "source_of",
     "temperature_of",
+    "text_of",
     "trained",
 ]

@@ -9,10 +9,10 @@ from operator import add
 from typing import Any
 
 from ..errors import AllDeploymentsFailedError, AttemptError, DeadlineExceededError
-from ..request import Reply, Request, Usage, Verdict, canonical_json
+from ..request import Reply, Request, Usage, Verdict
 from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Role, Standing
+from .expecting import expected_usage
 from .resilience.hedging import not_waited_for
-from .resilience.limits import estimated_tokens
 from .tiers import NamedTier
 
 _ASKS_PER_DEPLOYMENT = 2
@@ -195,8 +195,8 @@ class _Course:
     def _tokens(self) -> int:
         if all(each.tpm is None for each in self.tier.tier.deployments):
             return 0
-        sampling = self.request.sampling.over(self.tier.tier.sampling)
-        return estimated_tokens(len(canonical_json(self.request.messages)), sampling.max_tokens)
+        usage = expected_usage(self.request, self.tier)
+        return usage.input_tokens + usage.output_tokens
 
     def _too_late(self, wait_s: float) -> DeadlineExceededError:
         state = f"the next may be asked in {wait_s:.0f} s" if wait_s else "no time is left"

@@ -11,12 +11,10 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_jsonable_python
-
 from ..errors import ConfigError
-from ..request import Request, canonical_json
 from .asking import ask_tier
 from .judges import Case, Judge, Score
+from .texts import ask_of, text_of
 
 if TYPE_CHECKING:
     from .learned import GainScorer
@@ -80,18 +78,6 @@ def trained(path: str | Path, *, helper: str | None = None, threshold: float = 0
     process runs. A step raises ConfigError for a file that is missing or damaged.
     """
     return TrainedJudge(Path(path), (helper,) if helper else (), threshold)
-
-
-def ask_of(request: Request) -> str:
-    """Return what of a request varies, as one text."""
-    asked = request.messages[request.prefix_messages :] or request.messages[-1:]
-    return "\n\n".join(text_of(each["content"]) for each in asked)
-
-
-def text_of(value: object) -> str:
-    """Return a value as text: a text as it is, all else as JSON."""
-    plain = to_jsonable_python(value, fallback=str)
-    return plain if isinstance(plain, str) else canonical_json(plain)
 
 
 _REMEDY = "Write it with `tierflow judge train STEP --items FILE --out SCORER`."

@@ -28,7 +28,7 @@ from ..caching import ExactCache
 from ..errors import BatchError, ConfigError, PromptError, RecordingNotFoundError, RejectedError
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
-from ..routing import Cascade, OnChunk
+from ..routing import Cascade, OnChunk, Route
 from ..tracing.prefect_ui import conclude
 from .batch import BatchTask, batch_body
 from .body import answered, answered_async
@@ -48,6 +48,7 @@ class StepOptions(TaskOptions, total=False):
     """What `@llm_task` takes besides `tier` and `returns`: all of `prefect.task`'s, and these."""
 
     cascade: Cascade | None
+    route: Route | None
     cache: ExactCache | None
     sampling: Sampling
     rollout: Rollout | None
@@ -217,10 +218,11 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
 
     `tier`: who answers first: fast, standard, frontier or specialist.<domain>, as tierflow.toml
     defines them. `returns`: any type pydantic knows; `str` is the reply as it is. `cascade`:
-    where and when to escalate. `cache`: ExactCache or SemanticCache, None for off. `sampling`: put
-    over the tier's. `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and
-    receive each piece. `deadline_s`: the step ends by then, all in all; else its tier's. `reason`:
-    why a premium tier, for `tierflow lint`. All options of `prefect.task` work (`[policy]` knows
+    where and when to escalate. `route`: whom to ask, by what was learned, for a budget or a
+    quality. `cache`: ExactCache or SemanticCache, None for off. `sampling`: put over the tier's.
+    `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and receive each piece.
+    `deadline_s`: the step ends by then, all in all; else its tier's. `reason`: why a premium tier,
+    for `tierflow lint`. All options of `prefect.task` work (`[policy]` knows
     steps by their `tags`); Prefect's own result cache is off unless `cache_policy` says otherwise,
     and `retries` skip errors that would only come again.
 

@@ -51,7 +51,7 @@ def prompt_source(prompt: Callable[..., Any]) -> str:
     names = getattr(getattr(function, "__code__", None), "co_names", ())
     known = getattr(function, "__globals__", {})
     texts = {name: known[name] for name in names if isinstance(known.get(name), str)}
-    return f"{code} {_short(canonical_json(texts))}"
+    return f"{code} {short(canonical_json(texts))}"
 
 
 def binding_of(step: Step[Any], tier: NamedTier, rule: Cascade) -> Binding:
@@ -61,29 +61,37 @@ def binding_of(step: Step[Any], tier: NamedTier, rule: Cascade) -> Binding:
     is to be proven anew. A template that the prompt names stands for its prefixes. The judge is
     also who helps it, and who says that answers are the same.
     """
-    request, chain = step.request, step.chain
+    chain = step.chain
+    helpers = [chain.helpers[name].identity for name in rule.judge.tiers]
+    judge = [rule.judge.identity, *helpers, source_of(rule.same)]
+    return Binding(
+        models=(models_of(tier), models_of(chain.strongest)),
+        prompt=prompt_of(step),
+        judge=f"{rule.judge.name} [{short(canonical_json(judge))}]",
+    )
+
+
+def prompt_of(step: Step[Any]) -> str:
+    """Return the fingerprint of all that is the same in every prompt of a step."""
+    request = step.request
     prefix = list(request.messages[: request.prefix_messages])
-    prompt = {
+    whole = {
         "code": step.prompted_by,
         "prefix": {"template": request.template} if request.template else prefix,
         "schema": request.schema,
         "sampling": request.sampling.given(),
     }
-    helpers = [chain.helpers[name].identity for name in rule.judge.tiers]
-    judge = [rule.judge.identity, *helpers, source_of(rule.same)]
-    return Binding(
-        models=(_models(tier), _models(chain.strongest)),
-        prompt=_short(canonical_json(prompt)),
-        judge=f"{rule.judge.name} [{_short(canonical_json(judge))}]",
-    )
+    return short(canonical_json(whole))
 
 
-def _models(tier: NamedTier) -> str:
+def models_of(tier: NamedTier) -> str:
+    """Return a tier's models for people, with a fingerprint of all that decides its answers."""
     models = ", ".join(each.model for each in tier.tier.deployments)
-    return f"{tier.name}: {models} [{_short(tier.identity)}]"
+    return f"{tier.name}: {models} [{short(tier.identity)}]"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return a fingerprint of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -30,6 +30,7 @@ from ..errors import StoreError, TierflowError
 from ..routing import Admit, LiteLLMClient, ModelClient, Rank, Tell
 from ..routing.gate import Audited, Consult, Consulting, TellClosed, open_calibrations
 from ..routing.resilience import Guard, open_shared
+from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger
 from ..tracing.notices import notice
@@ -53,6 +54,7 @@ class Hands:
         self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
         self.keeper = Keeper(os.environ, time.monotonic)
         self.judges = Consulting(lambda: open_calibrations(settings), time.monotonic)
+        self.routes = ConsultingRoutes(lambda: open_routes(settings), time.monotonic)
         self._told: set[str] = set()
         self._closing = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
@@ -67,6 +69,7 @@ class Hands:
         self.leases.close()
         self.guard.close()
         self.judges.close()
+        self.routes.close()
         self.similar.close()
         self.store.close()
         self.ledger.close()
@@ -95,11 +98,11 @@ class Hands:
                 return self._if_usable(lambda: self._perform_stored(effect))
 
     def takes_long(self, effect: object) -> bool:
-        """Tell whether an effect would hold up an event loop: by a network, or by encoding."""
+        """Tell whether an effect would hold up an event loop: network, encoding, a long read."""
         if isinstance(effect, Rank):
             return self.settings.store_url is not None and self.guard.is_due
-        is_similar = isinstance(effect, Resemble | Learn | Remember | Forget)
-        return is_similar or self.settings.store_url is not None
+        is_long = isinstance(effect, Resemble | Learn | Remember | Forget | ConsultRoute)
+        return is_long or self.settings.store_url is not None
 
     def _perform_stored(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
         match effect:
@@ -113,6 +116,8 @@ class Hands:
                 return self.ledger.add(row)
             case Consult() | Audited():
                 return self.judges.perform(effect)
+            case ConsultRoute(step):
+                return self.routes.known(step)
             case TellClosed():
                 return self._tell_closed(effect)
             case Tell():
@@ -161,10 +166,11 @@ class Hands:
                 self._under_way.discard(key)
 
     def _tell_closed(self, effect: TellClosed) -> None:
-        key = f"{effect.flow_run_id} {effect.gate} {effect.cause}"
+        key = f"{effect.kind} {effect.flow_run_id} {effect.gate} {effect.cause}"
         if key not in self._told:
             self._told.add(key)
-            notice("judge-closed", effect.gate, f"The judge may not accept. {effect.reason}")
+            said = "The judge may not accept. " if effect.kind == "judge-closed" else ""
+            notice(effect.kind, effect.gate, f"{said}{effect.reason}")
 
     def _tell(self, effect: Tell) -> None:
         key = f"{effect.kind} {effect.about} {effect.message}"

@@ -2,7 +2,8 @@
 
 1. pick the rollout's arm, and resolve the tiers: a wrong configuration fails before any call
 2. render the prompt, build the request
-3. leave out the cheaper tiers whose answers no judge has proven it can tell apart (gated.py)
+3. leave out the cheaper tiers whose answers no judge has proven it can tell apart (gated.py), or
+   go by what was learned of the step's route (routed.py)
 4. exact cache, then the similar-question cache: a hit ends here (cached.py)
 5. ask the cheapest tier, judge, accept or escalate; a reply that does not parse is a failure
 6. store, trace, account (step.py)
@@ -17,6 +18,7 @@ from ..rollouts import Variant
 from ..routing import Chain, resolve
 from .cached import cached_or_asked
 from .gated import prompt_source, through_gates
+from .routed import through_route
 from .ruled import rules_of
 from .spec import Render, StepSpec, Surroundings
 from .step import Plan, Step, new_trail, reads_items
@@ -28,7 +30,8 @@ def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
     """Answer one step. Raises ConfigError before anything is asked, else what its tiers raise."""
     arm, variant = _assigned(spec, around)
     step = yield from begun(spec, around, arm, variant)
-    chain, verdicts = yield from through_gates(step)
+    through = through_gates if spec.route is None else through_route
+    chain, verdicts = yield from through(step)
     step = replace(step, chain=chain)
     step.trail.verdicts.extend(verdicts)
     answer: Answer[T] = yield step.within(cached_or_asked(step))
@@ -71,8 +74,7 @@ def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:
 
 
 def _chain(spec: StepSpec[Any], variant: Variant, around: Surroundings) -> Chain:
-    rule, first = spec.cascade, variant.tier or spec.tier
-    stronger = rule.stronger if rule else ()
+    rule, first, stronger = spec.cascade, variant.tier or spec.tier, spec.stronger
     if first in stronger:
         # A candidate that starts further up has that much less to escalate to.
         stronger = stronger[stronger.index(first) + 1 :]

@@ -38,6 +38,7 @@ class StepPolicy(CachePolicy):
                 "tier": spec.tier,
                 "schema": spec.returns.schema,
                 "cascade": [spec.cascade.stronger, spec.cascade.identity] if spec.cascade else None,
+                "route": [spec.route.stronger, spec.route.identity] if spec.route else None,
                 "sampling": spec.sampling.given(),
                 "arm": spec.rollout.arm_of(unit) if spec.rollout and unit else None,
             }

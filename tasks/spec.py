@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from ..caching import ExactCache
 from ..request import Sampling
 from ..rollouts import Rollout
-from ..routing import Cascade, OnChunk
+from ..routing import Cascade, OnChunk, Route
 from ..settings import Settings
 from ..tracing import Row, Where
 from .returns import Returns
@@ -30,6 +30,7 @@ class StepSpec(Generic[T]):
     tier: str
     returns: Returns[T]
     cascade: Cascade | None = None
+    route: Route | None = None
     cache: ExactCache | None = field(default_factory=ExactCache)
     sampling: Sampling = field(default_factory=Sampling)
     rollout: Rollout | None = None
@@ -44,10 +45,12 @@ class StepSpec(Generic[T]):
             ("cache", self.cache, ExactCache, "ExactCache(...), or None for off"),
             ("cascade", self.cascade, Cascade, 'Cascade(to="frontier", judge=...), or None'),
             ("rollout", self.rollout, Rollout, "Rollout(...), or None"),
+            ("route", self.route, Route, 'Route(to="frontier", budget_usd=...), or None'),
             ("sampling", self.sampling, Sampling, "Sampling(...)"),
         ):
             if not isinstance(value, kind) and (value is not None or name == "sampling"):
                 raise TypeError(f"{name}={value!r:.60} is no {kind.__name__}. Give {remedy}.")
+        self._check_route()
         if self.deadline_s is not None and not self.deadline_s > 0:
             raise ValueError(
                 f"deadline_s={self.deadline_s!r} leaves no time. Give seconds above 0."
@@ -56,6 +59,25 @@ class StepSpec(Generic[T]):
             raise ValueError("reason is blank. Say in words why the step needs its tier.")
         if inspect.iscoroutinefunction(self.on_chunk):
             raise TypeError("on_chunk is an async function, and nobody would await it. Give a def.")
+
+    def _check_route(self) -> None:
+        if self.route is None:
+            return
+        if self.cascade is not None:
+            raise ValueError("route= and cascade= both say who is asked. Give one of them.")
+        if self.on_chunk is not None:
+            raise ValueError(
+                "A route may take an earlier answer than the one that was streamed last. Drop "
+                "on_chunk, or take a cascade."
+            )
+        if self.tier in self.route.stronger:
+            raise ValueError(f"Route(to=...) names {self.tier!r}, which is the step's own tier.")
+
+    @property
+    def stronger(self) -> tuple[str, ...]:
+        """The tiers after the first, of the cascade or the route."""
+        rule = self.cascade or self.route
+        return rule.stronger if rule else ()
 
 
 @dataclass(frozen=True, slots=True)

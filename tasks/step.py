@@ -39,9 +39,12 @@ class Step(Generic[T]):
     @property
     def route(self) -> tuple[str, ...]:
         """All but the request that decides the answer, for the keys."""
-        # Recordings of another folder are other answers.
-        recordings = (str(self.around.settings.replay_dir),) if reads_items(self.chain) else ()
-        return (*self.chain.identity, *recordings)
+        return (*self.chain.identity, *self.recordings)
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """The folder of recordings, if answers come from there: another's are other answers."""
+        return (str(self.around.settings.replay_dir),) if reads_items(self.chain) else ()
 
     @property
     def terms(self) -> ExactCache | None:

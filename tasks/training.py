@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AllDeploymentsFailedError, AttemptError, ConfigError, UnparseableReplyError
-from ..routing import NamedTier, Question, Trail, ask_tier
+from ..routing import NamedTier, Question, Trail, ask_of, ask_tier, text_of
 from ..routing.learned import (
     Fitted,
     GainScorer,
@@ -24,7 +24,7 @@ from ..routing.learned import (
     refuse,
     weigh,
 )
-from ..routing.trained import STRATUM, TrainedJudge, ask_of, text_of
+from ..routing.trained import STRATUM, TrainedJudge
 from .batch import each
 from .calibration import Item, label_text, pair_of
 from .collecting import check_askable, prompt_call

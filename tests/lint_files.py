@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Optional
 from pydantic import BaseModel
 import tierflow
 from tierflow import (
-    Cascade, ExactCache, Prompt, Rollout, Sampling, SemanticCache, Variant,
+    Cascade, ExactCache, Prompt, Rollout, Route, Sampling, SemanticCache, Variant,
     agreement, confidence, llm_task, model_judge, schema,
 )
 """

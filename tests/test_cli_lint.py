@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prefect.tasks import TaskOptions
 
 from tests.lint_files import HEAD, POLICY, STEP, run, said
-from tierflow import Cascade, Rollout, Variant, lint_steps, schema
+from tierflow import Cascade, Rollout, Route, Variant, lint_found, schema
 from tierflow.lint_scope import Scope
 from tierflow.lint_steps import read_source
 from tierflow.tasks import decorator
@@ -250,9 +250,10 @@ def test_positions_and_defaults_are_those_of_the_real_values() -> None:
     assert names(Cascade)[:4] == ["to", "judge", "threshold", "max_loss"]
     assert names(Rollout)[:2] == ["name", "candidate"]
     assert names(Variant) == ["prompt", "tier"]
-    assert Cascade("frontier", schema()).max_loss == lint_steps.MAX_LOSS
+    assert Cascade("frontier", schema()).max_loss == lint_found.MAX_LOSS
+    assert names(Route)[0] == "to"
     known = decorator.ChangedOptions.__optional_keys__ - TaskOptions.__optional_keys__
-    assert known == lint_steps.OURS
+    assert known == lint_found.OURS
 
 
 PIECES = st.sampled_from(

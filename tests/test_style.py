@@ -39,6 +39,7 @@ FACE = {
     "cli_judge_train.py",
     "cli_lint.py",
     "cli_plan.py",
+    "cli_route.py",
     "cli_steps.py",
 }
 """Files of the ground that show all rooms to the outside."""

@@ -6,6 +6,7 @@ from .request import Answer, Chunk, Prompt, Sampling, Usage, Verdict
 from .rollouts import Rollout, Variant
 from .routing import (
     Cascade,
+    Route,
     agreement,
     confidence,
     matches,
@@ -24,6 +25,7 @@ __all__ = [
     "LLMTask",
     "Prompt",
     "Rollout",
+    "Route",
     "Sampling",
     "SemanticCache",
     "TierflowError",

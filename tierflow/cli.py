@@ -1,4 +1,4 @@
-"""Ground: the command line. Each command reads one room; only `judge` asks models."""
+"""Ground: the command line. Each command reads one room; `judge` and `route` ask models."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from .cli_cache import cache
 from .cli_judge import judge
 from .cli_lint import lint
 from .cli_plan import cache_plan
+from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
@@ -112,6 +113,7 @@ def _price_column(usd_per_mtok: float | None) -> str:
 cli.add_command(cache)
 cli.add_command(judge)
 cli.add_command(lint)
+cli.add_command(route)
 cache.add_command(cache_plan)
 
 

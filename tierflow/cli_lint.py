@@ -9,18 +9,20 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
 from .errors import StoreError, TierflowError
+from .lint_found import Place, StepFound
 from .lint_rules import RULES, Finding, Known, Linted, Note, lint_source
 from .lint_scope import Unknown
-from .lint_steps import Place, StepFound, read_source
+from .lint_steps import read_source
 from .request import Sampling
 from .routing import temperature_of
 from .routing.gate import Calibrations, open_calibrations
 from .routing.gate.decision import MAX_AGE_S
+from .routing.routes import Routes, open_routes
 from .settings import Settings, settings
 
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -108,33 +110,43 @@ def _checked(path: Path, known: Known) -> _Checked:
 def _known() -> Generator[tuple[Known, list[str]]]:
     """Yield what is known besides the files, and what could not be asked."""
     current, missed = settings(), list[str]()
-    # A look makes no folder.
-    if current.store_url is None and not (current.home / "judges.db").exists():
-        yield _with(current, None), missed
-        return
     with ExitStack() as opened:
-        try:
-            store = opened.enter_context(closing(open_calibrations(current)))
-            store.steps()
-        except (ImportError, StoreError) as exc:
-            missed.append(f"Calibrations were not checked (TF002). {exc}")
-            known = _with(current, None)
-        else:
-            known = _with(current, partial(_calibrated_at, store))
-        yield known, missed
+
+        def dated(what: str, file: str, opening: Callable[[Settings], _Dated]) -> _Dating | None:
+            # A look makes no folder.
+            if current.store_url is None and not (current.home / file).exists():
+                return None
+            try:
+                store = opened.enter_context(closing(opening(current)))
+                store.steps()
+            except (ImportError, StoreError) as exc:
+                missed.append(f"{what} were not checked (TF002). {exc}")
+                return None
+            return partial(_newest_at, store)
+
+        yield (
+            Known(
+                current,
+                partial(temperature_of, Sampling()),
+                dated("Calibrations", "judges.db", open_calibrations),
+                dated("Routes", "routes.db", open_routes),
+                time.time(),
+                MAX_AGE_S,
+            ),
+            missed,
+        )
 
 
-def _calibrated_at(store: Calibrations, gate: str) -> float | None:
+_Dated: TypeAlias = Calibrations | Routes
+_Dating: TypeAlias = Callable[[str], float | None]
+
+
+def _newest_at(store: _Dated, name: str) -> float | None:
     # One that cannot be read opens nothing: it is as good as none.
     with suppress(StoreError):
-        newest = store.newest(gate)
+        newest = store.newest(name)
         return None if newest is None else newest.at
     return None
-
-
-def _with(current: Settings, calibrated: Callable[[str], float | None] | None) -> Known:
-    temperature = partial(temperature_of, Sampling())
-    return Known(current, temperature, calibrated, time.time(), MAX_AGE_S)
 
 
 def _lost_tags(current: Settings, steps: Sequence[StepFound]) -> list[str]:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from .errors import PolicyError
+from .lint_found import Kept, Place, Rule, SourceRead, StepFound, Suppression, Told
 from .lint_scope import Unknown
-from .lint_steps import Kept, Place, Rule, SourceRead, StepFound, Suppression, Told
 from .policy import PREMIUM, Policy
 from .settings import Deployment, Settings, Tier
 
 RULES = {
     "TF000": "The file is no Python that can be read.",
     "TF001": "A premium tier answers first, and no reason=... says why.",
-    "TF002": "A cascade whose judge is not proven.",
+    "TF002": "A cascade whose judge is not proven, or a route that was not learned.",
     "TF003": "A temperature that defeats the cache: sampled answers are not kept.",
     "TF004": "[policy] forbids a tier, or all of its providers or regions.",
     "TF005": "A simple task on a premium tier: its result is one of a few values.",
@@ -27,13 +27,14 @@ class Known:
     """What is known besides the file.
 
     `temperature`: at which a deployment of a tier samples when the step asks for none.
-    `calibrated`: when a gate (STEP@TIER) was last calibrated, seconds since 1970; None where there
-    is no store.
+    `calibrated`: when a gate (STEP@TIER) was last calibrated, `learned`: when a step's route was
+    last learned, seconds since 1970; None where there is no store.
     """
 
     settings: Settings
     temperature: Callable[[Deployment, Tier], float | None]
     calibrated: Callable[[str], float | None] | None
+    learned: Callable[[str], float | None] | None
     now: float
     max_age_s: float
 
@@ -97,7 +98,7 @@ def lint_source(source: SourceRead, known: Known) -> Linted:
 
 
 def _said(step: StepFound, known: Known) -> list[Finding | _Unsaid]:
-    rules = (_premium, _unproven, _uncached, _forbidden, _simple, _missing)
+    rules = (_premium, _unproven, _unlearned, _uncached, _forbidden, _simple, _missing)
     return [each for rule in rules for each in rule(step, known)]
 
 
@@ -161,6 +162,8 @@ def _every_tier(step: StepFound) -> Iterator[tuple[str, Told[str]]]:
             yield from (("cascade", each) for each in _each(names))
     elif isinstance(step.cascade, Unknown):
         yield "cascade", step.cascade
+    if step.route is not None:
+        yield from (("route", each) for each in _each(step.route))
     if isinstance(step.cache, Unknown):
         yield "cache", step.cache
     elif isinstance(step.cache, Kept) and step.cache.judge is not None:
@@ -218,15 +221,34 @@ def _uncalibrated(
             return
     for tier in (step.tier, *_each(rule.to)[:-1]):
         gate = f"{step.name}@{tier}"
-        at = calibrated(gate)
-        if at is not None and known.now - at <= known.max_age_s:
-            continue
-        age = "no calibration" if at is None else f"one of {(known.now - at) / 86_400:.0f} days ago"
-        message = (
-            f"has a cascade, and the store holds {age} for {gate}: the strongest tier answers "
-            "everything. Run `tierflow judge calibrate`, or drop the cascade."
-        )
-        yield _finding("TF002", step, "cascade", message)
+        if held := _too_little(calibrated(gate), known, "no calibration"):
+            message = (
+                f"has a cascade, and the store holds {held} for {gate}: the strongest tier answers "
+                "everything. Run `tierflow judge calibrate`, or drop the cascade."
+            )
+            yield _finding("TF002", step, "cascade", message)
+
+
+def _too_little(at: float | None, known: Known, nothing: str) -> str | None:
+    """Say what the store holds where that does not count, None where it does."""
+    if at is None:
+        return nothing
+    age_s = known.now - at
+    return None if age_s <= known.max_age_s else f"one of {age_s / 86_400:.0f} days ago"
+
+
+def _unlearned(step: StepFound, known: Known) -> _Said:
+    if isinstance(step.route, Unknown):
+        yield _Unsaid("TF002", "route", step.route.source)
+    elif step.route is not None and known.learned is not None:
+        if isinstance(step.name, Unknown):
+            yield _Unsaid("TF002", "its name", step.name.source)
+        elif held := _too_little(known.learned(step.name), known, "nothing learned"):
+            message = (
+                f"has a route, and the store holds {held} for it: one tier answers everything. Run "
+                "`tierflow route learn`, or drop the route."
+            )
+            yield _finding("TF002", step, "route", message)
 
 
 def _uncached(step: StepFound, known: Known) -> _Said:
@@ -257,7 +279,7 @@ def _sampled(step: StepFound, known: Known) -> str | None:
         own = step.temperature
         return None if own == 0 else f"it is sampled at temperature {own}"
     rule = step.cascade
-    stronger = _each(rule.to) if isinstance(rule, Rule) else ()
+    stronger = _each(rule.to) if isinstance(rule, Rule) else _each(step.route or ())
     tiers = dict(known.settings.tiers.items())
     for name in (step.tier, *stronger):
         tier = tiers.get(name) if isinstance(name, str) else None

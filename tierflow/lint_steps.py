@@ -7,93 +7,14 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar, cast
 
-from .lint_scope import Build, Choices, Scope, Unknown
-
-T = TypeVar("T")
-Told: TypeAlias = T | Unknown
-"""What a file says, or that it does not say it."""
-
-OURS = frozenset(
-    {"cache", "cascade", "deadline_s", "on_chunk", "reason", "rollout", "sampling", "tier"}
-)
-"""Options that only steps have: a `with_options` that takes one changes a step."""
+from .lint_found import OURS, SourceRead, StepFound, Suppression, Told
+from .lint_options import Options, place_of, step_of
+from .lint_scope import Scope, Unknown
 
 _SUPPRESSION = re.compile(r"#\s*tierflow:\s*ignore\[([^\]]*)\]\s*(.*)")
-_TIERLESS_JUDGES = frozenset({"confidence", "schema"})
-MAX_LOSS = 0.01
-"""What a cascade promises that says nothing of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Line and column, both from 1."""
-
-    line: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A cascade: see `Cascade`. `judges`: the tiers that its judge asks."""
-
-    to: Told[tuple[str, ...]]
-    max_loss: Told[float | None]
-    judges: Told[tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A cache: whether it keeps sampled answers, and the tier of its judge."""
-
-    any_temperature: Told[bool]
-    judge: Told[str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class StepFound:
-    """A step. `lines`: the first and the last of its call. `base`: the step that it changes.
-
-    `choices`: how many results it can have. `at`: where its options stand.
-    """
-
-    name: Told[str]
-    place: Place
-    lines: tuple[int, int]
-    at: Mapping[str, Place]
-    tier: Told[str]
-    choices: Choices
-    reason: Told[str | None]
-    tags: Told[frozenset[str]]
-    cascade: Told[Rule | None]
-    cache: Told[Kept | None]
-    temperature: Told[float | None]
-    candidate: Told[str | None]
-    base: "StepFound | None" = None
-
-    def where(self, option: str) -> Place:
-        """Return where an option stands, else where the step does."""
-        return self.at.get(option, self.place)
-
-
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """A comment `# tierflow: ignore[TF001] why`."""
-
-    line: int
-    rules: frozenset[str]
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRead:
-    """What a file holds."""
-
-    steps: Sequence[StepFound]
-    suppressions: Sequence[Suppression]
 
 
 def read_source(source: str) -> SourceRead:
@@ -112,38 +33,6 @@ def _suppressions(source: str) -> Iterator[Suppression]:
         if token.type == tokenize.COMMENT and (found := _SUPPRESSION.search(token.string)):
             rules = frozenset(each.strip() for each in found[1].split(",") if each.strip())
             yield Suppression(token.start[0], rules, found[2].strip(" \t:-—"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """A step's options as they are written, with those of the step that it changes below them.
-
-    `whole`: none is hidden in a ** of its own.
-    """
-
-    scope: Scope
-    given: Mapping[str, ast.expr]
-    whole: bool
-    name: Told[str]
-    base: StepFound | None = None
-    is_change: bool = False
-
-    def get(self, option: str) -> ast.expr | Unknown | None:
-        """Return an option as it is written here, None if it is left out."""
-        if option in self.given:
-            return self.given[option]
-        return None if self.whole else Unknown("**options")
-
-    def told(self, option: str, default: Any) -> Any:
-        """Return an option's literal value; left out, what the base has, or the default."""
-        written = self.get(option)
-        return self.left_out(option, default) if written is None else self.scope.value(written)
-
-    def left_out(self, name: str, default: Any) -> Any:
-        """Return what holds for an option that is not written here."""
-        if self.base is not None:
-            return getattr(self.base, name)
-        return Unknown("the step that is changed") if self.is_change else default
 
 
 @dataclass(slots=True)
@@ -210,11 +99,11 @@ class _Finder(ast.NodeVisitor):
 
     def _add(self, call: ast.Call, name: Told[str]) -> StepFound:
         if call in self._seen:
-            return next(each for each in self.found if each.place == _place(call))
+            return next(each for each in self.found if each.place == place_of(call))
         given = _keywords(call)
         written = given.get("name")
         named = name if written is None else self.scope.value(written)
-        return self._kept(call, _Options(self.scope, given, _is_whole(call), named))
+        return self._kept(call, Options(self.scope, given, _is_whole(call), named))
 
     def _change(self, call: ast.Call, changed: ast.expr) -> None:
         given, base = _keywords(call), None
@@ -225,10 +114,10 @@ class _Finder(ast.NodeVisitor):
         written = given.get("name")
         name = base.name if base else Unknown(ast.unparse(changed))
         named = name if written is None else self.scope.value(written)
-        self._kept(call, _Options(self.scope, given, _is_whole(call), named, base, is_change=True))
+        self._kept(call, Options(self.scope, given, _is_whole(call), named, base, is_change=True))
 
-    def _kept(self, call: ast.Call, options: _Options) -> StepFound:
-        step = _step(call, options)
+    def _kept(self, call: ast.Call, options: Options) -> StepFound:
+        step = step_of(call, options)
         self._seen.add(call)
         self.found.append(step)
         return step
@@ -240,132 +129,3 @@ def _keywords(call: ast.Call) -> dict[str, ast.expr]:
 
 def _is_whole(call: ast.Call) -> bool:
     return all(each.arg for each in call.keywords)
-
-
-def _place(node: ast.expr) -> Place:
-    return Place(node.lineno, node.col_offset + 1)
-
-
-def _step(call: ast.Call, options: _Options) -> StepFound:
-    return StepFound(
-        name=options.name,
-        place=_place(call),
-        lines=(call.lineno, call.end_lineno or call.lineno),
-        at={name: _place(value) for name, value in options.given.items()},
-        tier=_text(options.told("tier", Unknown("tier"))),
-        choices=_returned(options, options.get("returns")),
-        reason=options.told("reason", None),
-        tags=_names(options.told("tags", ())),
-        cascade=_cascade(options),
-        cache=_cache(options),
-        temperature=_temperature(options),
-        candidate=_candidate(options),
-        base=options.base,
-    )
-
-
-def _returned(options: _Options, returns: ast.expr | Unknown | None) -> Choices:
-    if returns is not None:
-        return options.scope.choices(returns)
-    choices: Choices = options.left_out("choices", None)
-    return choices
-
-
-def _text(value: Any) -> Told[str]:
-    return value if isinstance(value, str | Unknown) else Unknown(repr(value))
-
-
-def _names(value: Any) -> Told[frozenset[str]]:
-    if isinstance(value, Unknown):
-        return value
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return frozenset(map(str, cast("Iterable[object]", value)))
-    return Unknown(repr(value))
-
-
-def _cascade(options: _Options) -> Told[Rule | None]:
-    written, scope = options.get("cascade"), options.scope
-    if written is None:
-        rule: Told[Rule | None] = options.left_out("cascade", None)
-        return rule
-    built = scope.build(written)
-    if not isinstance(built, Build):
-        return built
-    if built.kind != "Cascade":
-        return Unknown(built.kind)
-    to, judge = scope.value(built.get("to", 0) or Unknown("to")), built.get("judge", 1)
-    max_loss = built.get("max_loss", 3)
-    return Rule(
-        to=_stronger(to),
-        max_loss=MAX_LOSS if max_loss is None else scope.value(max_loss),
-        judges=_judges(scope, judge or Unknown("judge")),
-    )
-
-
-def _stronger(to: Any) -> Told[tuple[str, ...]]:
-    match to:
-        case str():
-            return (to,)
-        case tuple():
-            return tuple(map(str, cast("tuple[object, ...]", to)))
-        case _:
-            return to if isinstance(to, Unknown) else Unknown(repr(to))
-
-
-def _judges(scope: Scope, judge: ast.expr | Unknown) -> Told[tuple[str, ...]]:
-    built = scope.build(judge)
-    if not isinstance(built, Build):
-        return built or Unknown("judge")
-    if built.kind in _TIERLESS_JUDGES:
-        return ()
-    if built.kind not in {"agreement", "model_judge"}:
-        return Unknown(built.kind)
-    tier = built.get("tier", 0)
-    value = None if tier is None else scope.value(tier)
-    return value if isinstance(value, Unknown) else () if value is None else (str(value),)
-
-
-def _cache(options: _Options) -> Told[Kept | None]:
-    written, scope = options.get("cache"), options.scope
-    if written is None:
-        kept: Told[Kept | None] = options.left_out("cache", Kept(any_temperature=False, judge=None))
-        return kept
-    built = scope.build(written)
-    if not isinstance(built, Build):
-        return built
-    if built.kind not in {"ExactCache", "SemanticCache"}:
-        return Unknown(built.kind)
-    sampled, judge = built.get("any_temperature"), built.get("judge")
-    return Kept(
-        any_temperature=False if sampled is None else scope.value(sampled),
-        judge=None if judge is None else scope.value(judge),
-    )
-
-
-def _temperature(options: _Options) -> Told[float | None]:
-    written, scope = options.get("sampling"), options.scope
-    if written is None:
-        temperature: Told[float | None] = options.left_out("temperature", None)
-        return temperature
-    built = scope.build(written)
-    if not isinstance(built, Build):
-        return built
-    if built.kind != "Sampling":
-        return Unknown(built.kind)
-    value = built.get("temperature")
-    return None if value is None else scope.value(value)
-
-
-def _candidate(options: _Options) -> Told[str | None]:
-    written, scope = options.get("rollout"), options.scope
-    if written is None:
-        candidate: Told[str | None] = options.left_out("candidate", None)
-        return candidate
-    built = scope.build(written)
-    if not isinstance(built, Build):
-        return built
-    variant = scope.build(built.get("candidate", 1) or Unknown("candidate"))
-    if not isinstance(variant, Build):
-        return variant
-    tier = variant.get("tier", 1)
-    return None if tier is None else scope.value(tier)

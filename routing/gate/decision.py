@@ -64,26 +64,33 @@ def decide(
     )
 
 
+def changed(kept: Binding, in_use: Binding) -> str:
+    """Say in words what is not the same, "" for nothing."""
+    return " and ".join(", ".join(in_use.differs(kept)).rsplit(", ", 1))
+
+
+def overdue(age_s: float, max_age_s: float) -> str:
+    """Say why something of that age does not count any more, "" if it does."""
+    if age_s < -_SKEW_S:
+        return f"dated {-age_s:.0f} s in the future. Set the clock"
+    # Written so that an age that is no number is too much.
+    if age_s <= max_age_s:
+        return ""
+    return f"{age_s / _DAY_S:.1f} days old, over the {max_age_s / _DAY_S:g} allowed"
+
+
 def _by_binding(calibration: Calibration, bound_to: Binding) -> Closed | None:
-    changed = bound_to.differs(calibration.bound_to)
-    if not changed:
+    what = changed(calibration.bound_to, bound_to)
+    if not what:
         return None
-    what = " and ".join(", ".join(changed).rsplit(", ", 1))
     return Closed(
         "foreign", f"The judge was calibrated for another {what} than in use now. {_REMEDY}."
     )
 
 
 def _by_age(age_s: float, max_age_s: float) -> Closed | None:
-    if age_s < -_SKEW_S:
-        said = f"The calibration is dated {-age_s:.0f} s in the future. Set the clock."
-        return Closed("stale", f"{said} {_REMEDY}.")
-    # Written so that an age that is no number is too much.
-    if age_s <= max_age_s:
-        return None
-    days, most = age_s / _DAY_S, max_age_s / _DAY_S
-    said = f"The calibration is {days:.1f} days old, over the {most:g} allowed."
-    return Closed("stale", f"{said} {_REMEDY}.")
+    why = overdue(age_s, max_age_s)
+    return Closed("stale", f"The calibration is {why}. {_REMEDY}.") if why else None
 
 
 def _by_audits(calibration: Calibration, state: State | None) -> Closed | None:

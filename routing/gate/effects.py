@@ -1,6 +1,7 @@
 """Gate: what a plan asks of the store of calibrations. A driver carries it out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .calibration import Calibration
 from .store import State
@@ -34,9 +35,13 @@ class Audited:
 
 @dataclass(frozen=True, slots=True)
 class TellClosed:
-    """Tell people why a judge may not accept, once a flow run. Sends back None."""
+    """Tell people why a judge may not accept, or a route not be taken, once a flow run.
+
+    Sends back None. `kind`: see `tracing.notices`.
+    """
 
     gate: str
     cause: str
     reason: str
     flow_run_id: str | None
+    kind: Literal["judge-closed", "route-closed"] = "judge-closed"

@@ -6,7 +6,7 @@ from .guard import Guard
 from .health import Condition, Health
 from .hedging import HedgeShares, not_waited_for, race
 from .latencies import Latencies, Usual
-from .limits import Limits, estimated_tokens
+from .limits import Limits
 from .opening import open_shared
 from .shared import ChangeBreaker, ChangeLevel, SharedStates
 from .window import Outcome, Window
@@ -27,7 +27,6 @@ __all__ = [
     "SharedStates",
     "Usual",
     "Window",
-    "estimated_tokens",
     "not_waited_for",
     "open_shared",
     "race",

@@ -192,12 +192,3 @@ class Limits:
             if not self._is_lost:
                 self._is_lost = True
                 self._on_lost(error)
-
-
-ESTIMATED_OUTPUT_TOKENS = 1024
-"""Reserved for a reply whose length nobody bounded."""
-
-
-def estimated_tokens(characters: int, max_tokens: int | None) -> int:
-    """Return the tokens to reserve for a request: its own, guessed, and the longest reply's."""
-    return characters // 4 + 1 + (max_tokens or ESTIMATED_OUTPUT_TOKENS)

@@ -17,9 +17,9 @@ from tests.tasks.ways import Way, both_ways, plain
 from tierflow import Cascade, trained
 from tierflow.errors import ConfigError, ProviderDownError, TierflowError
 from tierflow.request import Request
-from tierflow.routing import Case, Judge, Parsed, Question, Score, Trail
+from tierflow.routing import Case, Judge, Parsed, Question, Score, Trail, ask_of, text_of
 from tierflow.routing.learned import Recorded, Recordings, describe_all, fit_scorer
-from tierflow.routing.trained import STRATUM, ask_of, text_of
+from tierflow.routing.trained import STRATUM
 
 from .world import Answering, World, a_reply, a_request, a_tier, scripted
 

@@ -20,6 +20,7 @@ from tierflow import (
     LLMTask,
     Prompt,
     Rollout,
+    Route,
     Sampling,
     Variant,
     agreement,
@@ -95,8 +96,15 @@ def test_every_option_of_a_step_reaches_its_spec(way: Way) -> None:
     spec = way.step(triage, **OURS).task.spec
     assert {name: getattr(spec, name) for name in OURS} == OURS
     # A new option belongs into OURS. Tags and code are the task's.
-    known = {*OURS, "name", "returns", "tags", "prompted_by"}
+    known = {*OURS, "route", "name", "returns", "tags", "prompted_by"}
     assert {field.name for field in fields(StepSpec)} == known
+
+
+def test_a_route_reaches_it_too(way: Way) -> None:
+    route = Route("frontier", budget_usd=0.01)
+    assert way.step(triage, route=route).task.spec.route == route
+    changed = way.step(triage).task.with_options(route=route)
+    assert (changed.spec.route, changed.spec.stronger) == (route, ("frontier",))
 
 
 def test_the_exact_cache_is_on_and_prefects_own_is_off_unless_asked_for(way: Way) -> None:

@@ -15,7 +15,7 @@ from tierflow.errors import DeadlineExceededError, StoreError
 from tierflow.request import Sampling, Usage
 from tierflow.routing import NamedTier, Trail
 from tierflow.routing.failover import failover
-from tierflow.routing.resilience import Level, Limit, Limits, estimated_tokens
+from tierflow.routing.resilience import Level, Limit, Limits
 from tierflow.routing.resilience.sql_shared import SqlShared
 from tierflow.settings import Deployment, Tier
 
@@ -73,11 +73,6 @@ def test_tokens_beyond_the_reserved_are_waited_for_by_the_next() -> None:
 
 def test_a_request_greater_than_a_burst_is_let_through_in_time() -> None:
     assert waits(Limits(Clock()), limited(tpm=600), 2, tokens=200) == [10, 30]
-
-
-def test_the_reserve_is_the_request_and_the_longest_reply() -> None:
-    assert estimated_tokens(400, 50) == 151
-    assert estimated_tokens(400, None) > 1000
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 50)), max_size=30))

@@ -4,14 +4,29 @@ from .asking import Parsed, Question, ask_tier
 from .cascade import Cascade
 from .chain import Chain, run_chain
 from .client import LiteLLMClient, ModelClient
-from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Standing, Tell
+from .code_run import run_tests
+from .effects import (
+    Admission,
+    Admit,
+    Ask,
+    Hedge,
+    OnChunk,
+    Pause,
+    Raced,
+    Ran,
+    Rank,
+    RunTests,
+    Standing,
+    Tell,
+)
 from .failover import Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
+from .pairwise import pairwise_judge
 from .routes import OpenRoute, Route
 from .texts import ask_of, text_of
 from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
 from .trained import trained
-from .verifiers import matches, passes
+from .verifiers import matches, passes, unit_tests
 
 __all__ = [
     "Admission",
@@ -31,8 +46,10 @@ __all__ = [
     "Pause",
     "Question",
     "Raced",
+    "Ran",
     "Rank",
     "Route",
+    "RunTests",
     "Score",
     "Standing",
     "Tell",
@@ -46,12 +63,15 @@ __all__ = [
     "knows_keys",
     "matches",
     "model_judge",
+    "pairwise_judge",
     "passes",
     "resolve",
     "run_chain",
+    "run_tests",
     "schema",
     "source_of",
     "temperature_of",
     "text_of",
     "trained",
+    "unit_tests",
 ]

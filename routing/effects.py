@@ -121,6 +121,30 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTests:
+    """Run unit tests of code, in a process of its own. Sends back a Ran.
+
+    `code`: the module `solution`. `tests`: source of a module with the functions `names`.
+    """
+
+    code: str
+    tests: str
+    names: tuple[str, ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How unit tests went. `passed`: how many. `fault`: why not all were run; empty if they were.
+
+    Without any text of the code, or of what it printed.
+    """
+
+    passed: int
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Tell people something, once a process. Sends back None.
 

@@ -27,7 +27,7 @@ from ..caching import (
 )
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
-from ..routing import Admit, LiteLLMClient, ModelClient, Rank, Tell
+from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
 from ..routing.gate import Audited, Consult, Consulting, TellClosed, open_calibrations
 from ..routing.resilience import Guard, open_shared
 from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
@@ -82,7 +82,7 @@ class Hands:
         return Surroundings(self.settings, os.environ, where, time.perf_counter)
 
     def perform(self, effect: object) -> Any:
-        """Carry out an effect that needs no waiting: stores on this machine, and memory.
+        """Carry out an effect that this thread does: stores, memory, a process of unit tests.
 
         A store that cannot be used costs money or a report, never an answer: that is logged once.
         """
@@ -91,6 +91,8 @@ class Hands:
                 return self.guard.rank(effect)
             case Admit():
                 return self.guard.admit(effect)
+            case RunTests():
+                return run_tests(effect)
             case Lease(key):
                 # Without a store nobody can be waited for.
                 return self._if_usable(lambda: self.leases.take(key)) is not False
@@ -98,10 +100,10 @@ class Hands:
                 return self._if_usable(lambda: self._perform_stored(effect))
 
     def takes_long(self, effect: object) -> bool:
-        """Tell whether an effect would hold up an event loop: network, encoding, a long read."""
+        """Tell whether an effect holds up an event loop: network, encoding, a read, a process."""
         if isinstance(effect, Rank):
             return self.settings.store_url is not None and self.guard.is_due
-        is_long = isinstance(effect, Resemble | Learn | Remember | Forget | ConsultRoute)
+        is_long = isinstance(effect, Resemble | Learn | Remember | Forget | ConsultRoute | RunTests)
         return is_long or self.settings.store_url is not None
 
     def _perform_stored(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 import tierflow
 from tierflow import (
     Cascade, ExactCache, Prompt, Rollout, Route, Sampling, SemanticCache, Variant,
-    agreement, confidence, llm_task, model_judge, schema,
+    agreement, confidence, llm_task, model_judge, pairwise_judge, schema, trained, unit_tests,
 )
 """
 STEP = "\ndef step(ask: str) -> str:\n    return ask\n"

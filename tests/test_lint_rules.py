@@ -139,6 +139,23 @@ def test_what_the_policy_forbids_is_found(options: str, broken: list[str]) -> No
     assert rules(options) == broken
 
 
+@pytest.mark.parametrize(
+    ("judge", "broken"),
+    [
+        ('pairwise_judge("fast", "?", against="standard")', []),
+        ('pairwise_judge("fast", "?", against="frontier")', ["TF004"]),
+        ('pairwise_judge("frontier", "?", against="fast")', ["TF004"]),
+        ('trained("scorer")', []),
+        ('trained("scorer", helper="frontier")', ["TF004"]),
+        ('unit_tests("def test_it(): pass")', []),
+    ],
+)
+def test_every_tier_that_a_judge_asks_is_held_to_the_policy(judge: str, broken: list[str]) -> None:
+    Path("tierflow.toml").write_text(POLICY)
+    rule = f'cascade=Cascade("standard", {judge})'
+    assert rules(f'tier="fast", tags=["internal"], {rule}') == broken
+
+
 TYPES = """
 class Mood(Enum):
     GOOD = 1

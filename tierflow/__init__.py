@@ -11,9 +11,11 @@ from .routing import (
     confidence,
     matches,
     model_judge,
+    pairwise_judge,
     passes,
     schema,
     trained,
+    unit_tests,
 )
 from .tasks import LLMTask, llm_task
 
@@ -37,7 +39,9 @@ __all__ = [
     "llm_task",
     "matches",
     "model_judge",
+    "pairwise_judge",
     "passes",
     "schema",
     "trained",
+    "unit_tests",
 ]

@@ -8,7 +8,18 @@ from typing import Any, cast
 from .lint_found import MAX_LOSS, Kept, Place, Rule, StepFound, Told
 from .lint_scope import Build, Choices, Scope, Unknown
 
-_TIERLESS_JUDGES = frozenset({"confidence", "schema"})
+_JUDGES: Mapping[str, Mapping[str, int | None]] = {
+    "agreement": {"tier": 0},
+    "confidence": {},
+    "matches": {},
+    "model_judge": {"tier": 0},
+    "pairwise_judge": {"tier": 0, "against": None},
+    "passes": {},
+    "schema": {},
+    "trained": {"helper": None},
+    "unit_tests": {},
+}
+"""Which arguments of a judge name the tiers that it asks, and their position, None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +144,17 @@ def _judges(scope: Scope, judge: ast.expr | Unknown) -> Told[tuple[str, ...]]:
     built = scope.build(judge)
     if not isinstance(built, Build):
         return built or Unknown("judge")
-    if built.kind in _TIERLESS_JUDGES:
-        return ()
-    if built.kind not in {"agreement", "model_judge"}:
+    if built.kind not in _JUDGES:
         return Unknown(built.kind)
-    tier = built.get("tier", 0)
-    value = None if tier is None else scope.value(tier)
-    return value if isinstance(value, Unknown) else () if value is None else (str(value),)
+    named = list[str]()
+    for argument, position in _JUDGES[built.kind].items():
+        tier = built.get(argument, position)
+        value = None if tier is None else scope.value(tier)
+        if isinstance(value, Unknown):
+            return value
+        if value is not None:
+            named.append(str(value))
+    return tuple(named)
 
 
 def _cache(options: Options) -> Told[Kept | None]:

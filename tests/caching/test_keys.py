@@ -26,6 +26,7 @@ from tierflow.routing import (
     confidence,
     model_judge,
     schema,
+    unit_tests,
 )
 from tierflow.settings import Deployment, Tier
 
@@ -234,6 +235,8 @@ def test_another_judge_or_threshold_makes_another_key() -> None:
         Cascade(to="frontier", judge=schema(check=_is_upper), max_loss=None),
         Cascade(to="frontier", judge=model_judge("frontier", "Is it polite?"), max_loss=None),
         Cascade(to="frontier", judge=model_judge("frontier", "Is it short?"), max_loss=None),
+        Cascade(to="frontier", judge=unit_tests("def test_a(): assert 1"), max_loss=None),
+        Cascade(to="frontier", judge=unit_tests("def test_a(): assert 2"), max_loss=None),
     ]
     found = {key_over(*tiers, rule=rule) for rule in (None, *rules)}
     assert len(found) == 1 + len(rules)

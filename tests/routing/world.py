@@ -6,7 +6,7 @@ from typing import Any
 
 from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request, Usage
-from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank, Tell
+from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank, RunTests, Tell, run_tests
 from tierflow.routing.resilience import Guard
 from tierflow.settings import Deployment, Tier
 from tierflow.tracing import Within
@@ -17,7 +17,7 @@ Answering = Callable[[Ask], str | AttemptError]
 
 @dataclass
 class World:
-    """A driver of plans that reaches nothing real.
+    """A driver of plans that reaches nothing real, but for the processes of unit tests.
 
     `asks`, `pauses`: what the plans wanted, in order, with the time on the world's own clock.
     `told`: what people were to hear. `spans`: name of each finished span, and what its result is
@@ -55,7 +55,7 @@ class World:
         except StopIteration as done:
             return done.value
 
-    def _perform(self, effect: object) -> Any:
+    def _perform(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
         match effect:
             case Rank():
                 return self.guard.rank(effect)
@@ -69,6 +69,8 @@ class World:
                 result = self.run(plan)
                 self.spans.append((name, dict(describe(result))))
                 return result
+            case RunTests():
+                return run_tests(effect)
             case Tell():
                 self.told.append(effect)
                 return None

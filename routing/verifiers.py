@@ -130,8 +130,10 @@ def _tests_of(code: str) -> tuple[str, ...]:
         compile(tree, "test_solution.py", "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as exc:
         raise ValueError(f"The unit tests do not compile: {exc}. Correct them.") from exc
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    tests = [each for each in tree.body if isinstance(each, kinds) and _is_test(each.name)]
+    functions = [
+        each for each in tree.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    tests = [each for each in functions if each.name.startswith("test_")]
     if not tests:
         raise ValueError("The unit tests have no function test_*. Write def test_...(): assert ...")
     for each in tests:
@@ -142,10 +144,6 @@ def _tests_of(code: str) -> tuple[str, ...]:
                 f"gives. Write def {each.name}(): ..."
             )
     return tuple(dict.fromkeys(each.name for each in tests))
-
-
-def _is_test(name: str) -> bool:
-    return name.startswith("test_")
 
 
 _FENCED = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1[ \t\r]*$", re.MULTILINE | re.DOTALL)

@@ -54,7 +54,7 @@ class Outcome(BaseModel):
     """How an item went. `score`: the judge's, 0 for a reply that cannot be used. Costs in USD.
 
     `at`: when it was asked, Unix seconds. `agrees`: whether both tiers gave the same answer, right
-    or wrong; audits can tell no more.
+    or wrong; audits can tell no more. `letters`: the length of the cheap reply, 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +70,7 @@ class Outcome(BaseModel):
     weak_usd: float | None
     judge_usd: float | None
     strong_usd: float | None
+    letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def outcome_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item)
         weak_usd=weak_trail.cost_usd,
         judge_usd=judge_trail.cost_usd,
         strong_usd=strong_trail.cost_usd,
+        letters=len(weak.reply.text) if weak is not None else 0,
     )
 
 

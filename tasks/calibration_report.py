@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .calibration import Outcome, Proof
+from .calibration_bins import bins_of
+from .calibration_curve import Curve, Policy, curve_of
+from .calibration_lengths import by_length
+from .calibration_pictures import curve_picture, reliability_picture
 
-Floats = NDArray[np.float64]
-
-_BINS = 10
-_BAR = 20
+_MOST_ROWS = 10
 
 
 def markdown(proof: Proof, outcomes: Sequence[Outcome]) -> str:
@@ -44,13 +42,9 @@ def markdown(proof: Proof, outcomes: Sequence[Outcome]) -> str:
                 for name, each in calibration.strata.items()
             ),
             "",
-            "## Reliability of the judge's scores",
-            "",
-            "| score | items | right | |",
-            "| --- | --- | --- | --- |",
-            *_reliability(outcomes),
-            "",
-            *_curve(outcomes, calibration.threshold),
+            *_reliability(outcomes, calibration.threshold),
+            *by_length(outcomes, calibration.threshold),
+            *_curve(curve_of(outcomes), calibration.threshold),
         )
     )
 
@@ -61,66 +55,45 @@ def _saved(proof: Proof) -> str:
     return f"It saves {proof.saving:.0%} of what the strongest tier alone costs, judge included."
 
 
-def _reliability(outcomes: Sequence[Outcome]) -> Iterable[str]:
-    scores = np.array([each.score for each in outcomes])
-    right = np.array([each.right for each in outcomes])
-    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    for number in range(_BINS):
-        here = bins == number
-        if here.any():
-            share = float(right[here].mean())
-            bar = "█" * round(_BAR * share)
-            low, high = number / _BINS, (number + 1) / _BINS
-            yield f"| {low:.1f}-{high:.1f} | {here.sum()} | {share:.0%} | {bar} |"
-
-
-def _curve(outcomes: Sequence[Outcome], chosen: float) -> Iterable[str]:
-    costs = [_costs(outcomes, name) for name in ("weak_usd", "judge_usd", "strong_usd")]
-    if any(each is None for each in costs):
-        return
-    weak, judge, strong = (np.asarray(each, np.float64) for each in costs)
-    right = np.array([each.right for each in outcomes], np.float64)
-    best = np.array([each.strong_right for each in outcomes], np.float64)
-    scores = np.array([each.score for each in outcomes])
+def _reliability(outcomes: Sequence[Outcome], threshold: float) -> Iterable[str]:
+    bins = bins_of(outcomes, threshold)
     yield from (
-        "## Quality and cost",
+        "## Reliability of the judge's scores",
         "",
-        "| policy | right | cost, USD | saving |",
-        "| --- | --- | --- | --- |",
+        f"![Share of right replies by the judge's score]({reliability_picture(bins, threshold)})",
+        "",
+        "Above the dashed line replies are right more often than their score says. Blue: accepted.",
+        "",
+        "| score | items | accepted | right | 95 % interval |",
+        "| --- | --- | --- | --- | --- |",
     )
-    total = strong.sum()
-    share = float((weak + judge).sum() / total) if total else 0.0
-    policies: list[tuple[str, Floats, float]] = [
-        ("cheap tier alone", right, float(weak.sum())),
-        ("half and half, at random", (right + best) / 2, float((weak + strong).sum() / 2)),
-        ("strongest tier alone", best, float(total)),
-        # It knows both answers, and pays for one.
-        ("oracle", np.maximum(right, best), float(np.where(right >= best, weak, strong).sum())),
-        (
-            "perfect judge",
-            np.where(right > 0, right, best),
-            float((weak + np.where(right > 0, 0.0, strong)).sum()),
-        ),
-    ]
-    for line in _lines(scores, chosen):
-        kept = scores >= line
-        name = f"accepted at {line:.3g}" + (" (chosen)" if line == chosen else "")
-        cost = float((weak + judge + np.where(kept, 0.0, strong)).sum())
-        policies.append((name, np.where(kept, right, best), cost))
-    for name, quality, cost in policies:
-        saving = 1 - cost / total if total else 0.0
-        yield f"| {name} | {quality.mean():.1%} | {cost:.4f} | {saving:.0%} |"
+    for each in bins:
+        low, high = each.interval
+        counts = f"{each.items} | {each.accepted} | {each.share:.0%}"
+        yield f"| {each.low:.1f}-{each.high:.1f} | {counts} | {low:.0%} to {high:.0%} |"
     yield ""
+
+
+def _curve(curve: Curve | None, chosen: float) -> Iterable[str]:
+    if curve is None:
+        return
+    yield from ("## Quality and cost", "")
+    if curve.strong.cost_usd:
+        yield f"![Share of right answers by cost]({curve_picture(curve, chosen)})"
+        yield ""
+    yield from ("| policy | right | cost, USD | saving |", "| --- | --- | --- | --- |")
+    total = curve.strong.cost_usd
+    for policy in _policies(curve, chosen):
+        saving = 1 - policy.cost_usd / total if total else 0.0
+        mark = " (chosen)" if policy.threshold == chosen else ""
+        cells = (f"{policy.right:.1%}", f"{policy.cost_usd:.4f}", f"{saving:.0%}")
+        yield f"| {policy.name}{mark} | {' | '.join(cells)} |"
+    yield ""
+    share = curve.first_share
     yield f"Cheap answer and judge together cost {share:.0%} of the strongest tier's answer."
 
 
-def _lines(scores: Floats, chosen: float) -> list[float]:
-    seen = np.unique(scores)
-    some = seen if len(seen) <= _BINS else np.quantile(seen, np.linspace(0, 1, _BINS))
-    return sorted({*map(float, some), chosen})
-
-
-def _costs(outcomes: Sequence[Outcome], name: str) -> list[float] | None:
-    costs: list[float | None] = [getattr(each, name) for each in outcomes]
-    known = [cost for cost in costs if cost is not None]
-    return known if len(known) == len(costs) else None
+def _policies(curve: Curve, chosen: float) -> Iterable[Policy]:
+    yield from (curve.cheap, curve.mixed, curve.strong, curve.oracle, curve.perfect)
+    for threshold in curve.thresholds(chosen, _MOST_ROWS):
+        yield curve.accepting(threshold)

@@ -66,7 +66,15 @@ TEXTS = [
     *(path for room in (*MAY_IMPORT, "docs", "flows") for path in (ROOT / room).rglob("*.md")),
 ]
 MOST_LINES = 400
-HEAVY = {"faiss", "litellm", "sentence_transformers", "sqlalchemy", "torch", "transformers"}
+HEAVY = {
+    "faiss",
+    "litellm",
+    "matplotlib",
+    "sentence_transformers",
+    "sqlalchemy",
+    "torch",
+    "transformers",
+}
 
 
 def shown(path: Path) -> str:

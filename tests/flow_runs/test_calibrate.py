@@ -1,6 +1,9 @@
 """The calibration flow on a real server: its report, its progress, and the gate it opens."""
 
+import base64
 import json
+import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -69,6 +72,10 @@ def test_it_opens_a_gate_and_publishes_why(step: str) -> None:
         assert heading in text
     assert "| strongest tier alone | 100.0% |" in text
     assert "(chosen)" in text
+    assert "| shortest | 4-4 | 150 | 100% | 100% | 0 of 0 |" in text
+    pictures = re.findall(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,([^)]+)\)", text)
+    shown = [ET.fromstring(base64.b64decode(each)) for each in pictures]
+    assert [each.tag for each in shown] == ["{http://www.w3.org/2000/svg}svg"] * 2
     store = open_calibrations(settings())
     assert store.newest("colour@fast") is not None
     store.close()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -333,7 +334,7 @@ def test_the_event_loop_goes_on_meanwhile(project: Path) -> None:
     )
 
     async def both() -> Any:
-        def plan() -> Any:
+        def plan() -> Generator[RunTests, Ran, Ran]:
             return (yield RunTests("", tests, ("test_it",), LONG_S))
 
         running = asyncio.create_task(drive_async(plan(), hands(), lambda _: None))

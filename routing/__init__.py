@@ -19,7 +19,7 @@ from .effects import (
     Standing,
     Tell,
 )
-from .failover import Trail
+from .failover import Attempt, Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
 from .pairwise import pairwise_judge
 from .routes import OpenRoute, Route
@@ -32,6 +32,7 @@ __all__ = [
     "Admission",
     "Admit",
     "Ask",
+    "Attempt",
     "Cascade",
     "Case",
     "Chain",

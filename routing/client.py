@@ -6,11 +6,11 @@ litellm is transport and provider dialects here: its retries, caches and callbac
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from ..errors import AttemptTimeoutError
+from ..errors import AttemptError, AttemptTimeoutError
 from ..request import Chunk, Reply, canonical_json
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
 from .effects import Ask
@@ -35,10 +35,14 @@ class ModelClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LiteLLMClient:
-    """A ModelClient over real connections. `environ` holds API keys; `clock` is monotonic."""
+    """A ModelClient over real connections.
+
+    `environ` holds API keys; `clock` is monotonic, `now` gives Unix seconds.
+    """
 
     environ: Mapping[str, str]
     clock: Callable[[], float] = time.perf_counter
+    now: Callable[[], float] = time.time
 
     def ask(self, ask: Ask) -> Reply:
         """Ask and wait."""
@@ -46,8 +50,7 @@ class LiteLLMClient:
             # A blocking call could only be cut off by litellm's own timeout (see README.md).
             return wait_on_lasting_loop(self._ask_in_time(ask, ask.timeout_s))
         vendor, name = litellm(), ask.deployment.name
-        with self._span(ask) as span:
-            started = self.clock()
+        with self._timed() as started, self._span(ask) as span:
             with vendor_errors(name, self._key(ask)):
                 response = returned(vendor.completion(**self._options(ask)), name)
             if ask.on_chunk is None:
@@ -67,22 +70,22 @@ class LiteLLMClient:
     async def _ask_in_time(self, ask: Ask, timeout_s: float) -> Reply:
         name, ends = ask.deployment.name, time.monotonic() + timeout_s
         litellm()  # takes seconds, once; the call is begun only if there is time left
-        try:
-            if time.monotonic() < ends:
-                async with asyncio.timeout(ends - time.monotonic()):
-                    return await self._ask_async(ask)
-        except TimeoutError:
-            pass
-        raise AttemptTimeoutError(
-            f"{name}: AttemptTimeoutError: no reply in the {timeout_s:.1f} s that the step's "
-            "deadline left",
-            deployment=name,
-        )
+        with self._timed():
+            try:
+                if time.monotonic() < ends:
+                    async with asyncio.timeout(ends - time.monotonic()):
+                        return await self._ask_async(ask)
+            except TimeoutError:
+                pass
+            raise AttemptTimeoutError(
+                f"{name}: AttemptTimeoutError: no reply in the {timeout_s:.1f} s that the step's "
+                "deadline left",
+                deployment=name,
+            )
 
     async def _ask_async(self, ask: Ask) -> Reply:
         vendor, name = litellm(), ask.deployment.name
-        with self._span(ask) as span:
-            started = self.clock()
+        with self._timed() as started, self._span(ask) as span:
             with vendor_errors(name, self._key(ask)):
                 response = returned(await vendor.acompletion(**self._options(ask)), name)
             if ask.on_chunk is None:
@@ -92,6 +95,16 @@ class LiteLLMClient:
                 async for chunk in chunks:
                     stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
+
+    @contextmanager
+    def _timed(self) -> Generator[float]:
+        """Yield the clock's time. An attempt that fails says when it began and what it took."""
+        began_at, started = self.now(), self.clock()
+        try:
+            yield started
+        except AttemptError as error:
+            error.began_at, error.latency_ms = began_at, 1000 * (self.clock() - started)
+            raise
 
     def _span(self, ask: Ask) -> Any:
         request = ask.request
@@ -155,6 +168,7 @@ class LiteLLMClient:
         sent = len(canonical_json(ask.request.messages))
         usage = usage_of(got.usage, sent=sent, received=len(got.text))
         prices = prices_of(ask.deployment)
+        latency_s = self.clock() - started
         reply = Reply(
             text=got.text,
             tier=ask.tier.name,
@@ -162,7 +176,7 @@ class LiteLLMClient:
             model=got.model or ask.deployment.model,
             usage=usage,
             cost_usd=None if prices is None else prices.cost_usd(usage),
-            latency_ms=1000 * (self.clock() - started),
+            latency_ms=1000 * latency_s,
             finish_reason=got.finish_reason,
             confidence=got.confidence,
             ttft_ms=got.ttft_ms,
@@ -170,6 +184,7 @@ class LiteLLMClient:
             itl_p95_ms=got.itl_p95_ms,
             response_id=got.response_id,
             saved_by_prefix_usd=None if prices is None else prices.saved_by_prefix_usd(usage),
+            began_at=self.now() - latency_s,
         )
         span.reply(reply)
         return reply

@@ -24,24 +24,43 @@ def _for_ever() -> float:
     return math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call that has ended, with a `reply` that is paid for or an `error`."""
+
+    tier: str
+    role: Role
+    reply: Reply | None = None
+    error: AttemptError | None = None
+
+
 @dataclass(slots=True)
 class Trail:
-    """What one step has tried so far: replies that were paid for, failed attempts, verdicts.
+    """What one step has tried so far: its calls, as they ended, and verdicts.
 
     `tier`: the one that was asked last for the step's answer. `left_s`: returns the seconds until
     the step's deadline.
     """
 
-    replies: list[Reply] = field(default_factory=list[Reply])
-    failures: list[AttemptError] = field(default_factory=list[AttemptError])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     tier: str = ""
     left_s: Callable[[], float] = _for_ever
 
     @property
+    def replies(self) -> list[Reply]:
+        """What came back, in order."""
+        return [each.reply for each in self.attempts if each.reply is not None]
+
+    @property
+    def failures(self) -> list[AttemptError]:
+        """What failed, in order."""
+        return [each.error for each in self.attempts if each.error is not None]
+
+    @property
     def next_attempt(self) -> int:
         """The number of the attempt to come, from 1."""
-        return len(self.replies) + len(self.failures) + 1
+        return len(self.attempts) + 1
 
     @property
     def usage(self) -> Usage:
@@ -140,26 +159,31 @@ class _Course:
         except AttemptError as error:
             self._failed(error, best.deployment.name)
             return None
-        self.trail.replies.append(reply)
+        self._replied(reply)
         return reply
 
     def _race(self, hedge: Hedge) -> Generator[Any, Any, Reply | None]:
         raced: Raced = yield hedge
         # Everything that was asked is paid for, and the answer's own reply comes last.
         if raced.reply is not None:
-            paid = (not_waited_for(ask, raced.reply) for ask in raced.cancelled)
-            self.trail.replies += [*paid, *raced.paid]
+            for ask in raced.cancelled:
+                self._replied(not_waited_for(ask, raced.reply))
+            for paid in raced.paid:
+                self._replied(paid)
         by_name = {each.deployment.name: each for each in (hedge.first, hedge.second)}
         for place, error in enumerate(raced.failures):
             name = error.deployment if error.deployment in by_name else ""
             self._failed(error, name or list(by_name)[min(place, 1)])
         if raced.reply is not None:
-            self.trail.replies.append(raced.reply)
+            self._replied(raced.reply)
         return raced.reply
+
+    def _replied(self, reply: Reply) -> None:
+        self.trail.attempts.append(Attempt(self.tier.name, self.role, reply=reply))
 
     def _failed(self, error: AttemptError, name: str) -> None:
         self.failures.append(error)
-        self.trail.failures.append(error)
+        self.trail.attempts.append(Attempt(self.tier.name, self.role, error=error))
         if not error.elsewhere:
             raise error
         if error.retry_after_s is None or self.asked[name] >= _ASKS_PER_DEPLOYMENT:

@@ -1,12 +1,14 @@
 """Account: what a step took, summed into its Answer and its row of the ledger."""
 
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from ..request import Answer, CacheUse, Request, Stored, Usage
-from ..routing import Parsed, Trail
+from ..errors import AttemptError
+from ..request import Answer, CacheUse, Reply, Request, Stored, Usage
+from ..routing import Attempt, Parsed, Trail
 from ..settings import Catalogue
-from ..tracing import Row, Where, first_priced
+from ..tracing import Call, Row, Where, first_priced
 
 T = TypeVar("T")
 
@@ -24,6 +26,8 @@ def answer_of(
         deployment=reply.deployment,
         model=reply.model,
         ttft_ms=reply.ttft_ms,
+        itl_ms=reply.itl_ms,
+        itl_p95_ms=reply.itl_p95_ms,
         strongest_usd=strongest_usd(catalogue, reply.usage),
     )
 
@@ -94,6 +98,7 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
     """Return the ledger's row of a step. `outcome`: "ok", or the error's name."""
     return Row(
         **asdict(where),
+        ref=answer.ref,
         step=answer.step,
         outcome=outcome,
         tier=answer.tier,
@@ -108,14 +113,62 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
         output_tokens=answer.usage.output_tokens,
         cache_read_tokens=answer.usage.cache_read_tokens,
         cache_write_tokens=answer.usage.cache_write_tokens,
+        reasoning_tokens=answer.usage.reasoning_tokens,
         cost_usd=answer.cost_usd,
         saved_usd=answer.saved_usd,
         saved_by_prefix_usd=answer.saved_by_prefix_usd,
         strongest_usd=answer.strongest_usd,
         latency_ms=answer.latency_ms,
         ttft_ms=answer.ttft_ms,
+        itl_ms=answer.itl_ms,
+        itl_p95_ms=answer.itl_p95_ms,
         trace_id=answer.trace_id,
         span_id=answer.span_id,
+    )
+
+
+def calls_of(trail: Trail, ref: str) -> tuple[Call, ...]:
+    """Return the ledger's rows of a step's calls, in order."""
+    return tuple(_call(each, ref) for each in trail.attempts)
+
+
+def _call(attempt: Attempt, ref: str) -> Call:
+    reply = attempt.reply or _said_nothing(attempt)
+    return Call(
+        ref=ref,
+        at=datetime.fromtimestamp(reply.began_at, UTC).isoformat(timespec="milliseconds"),
+        role=attempt.role,
+        tier=attempt.tier,
+        deployment=reply.deployment,
+        model=reply.model,
+        outcome="ok" if attempt.error is None else type(attempt.error).__name__,
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        cache_read_tokens=reply.usage.cache_read_tokens,
+        cache_write_tokens=reply.usage.cache_write_tokens,
+        reasoning_tokens=reply.usage.reasoning_tokens,
+        estimated=reply.usage.estimated,
+        cost_usd=reply.cost_usd,
+        saved_by_prefix_usd=reply.saved_by_prefix_usd,
+        latency_ms=reply.latency_ms,
+        ttft_ms=reply.ttft_ms,
+        itl_ms=reply.itl_ms,
+        itl_p95_ms=reply.itl_p95_ms,
+    )
+
+
+def _said_nothing(attempt: Attempt) -> Reply:
+    error = attempt.error or AttemptError("")
+    return Reply(
+        text="",
+        tier=attempt.tier,
+        deployment=error.deployment,
+        model="",
+        usage=Usage(),
+        cost_usd=0.0,
+        latency_ms=error.latency_ms,
+        saved_by_prefix_usd=0.0,
+        began_at=error.began_at,
     )
 
 

@@ -114,8 +114,8 @@ class Hands:
                 return self.store.put(key, entry)
             case Release(key):
                 return self.leases.give_back(key)
-            case Account(row):
-                return self.ledger.add(row)
+            case Account(row, calls):
+                return self.ledger.add(row, calls)
             case Consult() | Audited():
                 return self.judges.perform(effect)
             case ConsultRoute(step):

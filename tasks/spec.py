@@ -3,6 +3,7 @@
 import inspect
 import random
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -12,10 +13,14 @@ from ..request import Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk, Route
 from ..settings import Settings
-from ..tracing import Row, Where
+from ..tracing import Call, Row, Where
 from .returns import Returns
 
 T = TypeVar("T")
+
+
+def _new_ref() -> str:
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class StepSpec(Generic[T]):
 class Surroundings:
     """What a plan may know of the world. `environ`: API keys. `clock`: monotonic seconds.
 
-    `now`: Unix seconds, for what is kept. `chance`: a float in [0, 1), for samples.
+    `now`: Unix seconds, for what is kept. `chance`: a float in [0, 1), for samples. `new_ref`: a
+    name for an answer that no other has.
     """
 
     settings: Settings
@@ -93,6 +99,7 @@ class Surroundings:
     clock: Callable[[], float]
     now: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
+    new_ref: Callable[[], str] = _new_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,7 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Effect: enter a step's end in the ledger. Sends back None."""
+    """Effect: enter a step's end and its calls in the ledger. Sends back None."""
 
     row: Row
+    calls: tuple[Call, ...] = ()

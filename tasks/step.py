@@ -8,7 +8,7 @@ from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
 from ..routing import Chain, Trail, temperature_of
 from ..tracing import Within, describe_answer, span_ids, step_attributes
-from .account import answer_without, row_of
+from .account import answer_without, calls_of, row_of
 from .spec import Account, StepSpec, Surroundings
 
 T = TypeVar("T")
@@ -105,15 +105,29 @@ def reads_items(chain: Chain) -> bool:
 
 
 def _accounted(step: Step[T], plan: Plan[Answer[T]]) -> Plan[Answer[T]]:
-    where, (trace_id, span_id) = step.around.where, span_ids()
+    trace_id, span_id = span_ids()
+
+    def ended(answer: Answer[T]) -> Answer[T]:
+        return replace(
+            answer,
+            latency_ms=step.latency_ms,
+            trace_id=trace_id,
+            span_id=span_id,
+            ref=step.around.new_ref(),
+        )
+
     try:
         answer = yield from plan
     except BaseException as error:
         # What was paid was paid, also when the step was cancelled or a listener of its failed.
         answer = answer_without(step.request, step.trail, "off" if step.terms is None else "miss")
-        answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
-        yield Account(row_of(answer, step.request, where, outcome=type(error).__name__))
+        yield _account(step, ended(answer), outcome=type(error).__name__)
         raise
-    answer = replace(answer, latency_ms=step.latency_ms, trace_id=trace_id, span_id=span_id)
-    yield Account(row_of(answer, step.request, where, outcome="ok"))
+    answer = ended(answer)
+    yield _account(step, answer, outcome="ok")
     return answer
+
+
+def _account(step: Step[Any], answer: Answer[Any], *, outcome: str) -> Account:
+    row = row_of(answer, step.request, step.around.where, outcome=outcome)
+    return Account(row, calls_of(step.trail, answer.ref))

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Load
+from tests.tracing import rows
 from tierflow.cli import cli, main
 from tierflow.errors import TierflowError
 from tierflow.settings import settings
@@ -137,35 +138,9 @@ def test_a_probe_says_which_engine_cannot_be_read(project: Path) -> None:
 
 
 def a_row(flow_run_id: str | None, step: str = "triage", **changed: Any) -> Row:
-    values: dict[str, Any] = {
-        "at": "2026-01-02T03:04:05.678+00:00",
-        "flow_run_id": flow_run_id,
-        "flow": "inbox",
-        "task_run_id": None,
-        "step": step,
-        "outcome": "ok",
-        "tier": "fast",
-        "model": "small",
-        "arm": "",
-        "tenant": "",
-        "cache": "miss",
-        "asks": 1,
-        "failed_attempts": 0,
-        "escalations": 0,
-        "input_tokens": 1200,
-        "output_tokens": 30,
-        "cache_read_tokens": 0,
-        "cache_write_tokens": 0,
-        "cost_usd": 0.25,
-        "saved_usd": None,
-        "saved_by_prefix_usd": 0.0,
-        "strongest_usd": 1.0,
-        "latency_ms": 120.0,
-        "ttft_ms": None,
-        "trace_id": None,
-        "span_id": None,
-    }
-    return Row(**(values | changed))
+    given = {"model": "small", "input_tokens": 1200, "output_tokens": 30, "cost_usd": 0.25}
+    told = {"strongest_usd": 1.0, "latency_ms": 120.0, "at": "2026-01-02T03:04:05.678+00:00"}
+    return rows.a_row(flow_run_id=flow_run_id, step=step, **(given | told | changed))
 
 
 def enter(*rows: Row) -> None:

@@ -40,7 +40,7 @@ def route() -> None:
 )
 @_JSON
 def learn(*, step: str, file: Path, as_json: bool) -> None:
-    """Ask all tiers of STEP's route about items, and learn what each way through them brings.
+    """Ask all tiers of STEP about items; learn what each way through them brings.
 
     STEP is module:function or path/to/file.py:function. Without a label the strongest tier's answer
     counts as right. Six of ten items teach, the others measure. This asks models and costs money;
@@ -78,7 +78,7 @@ def learn(*, step: str, file: Path, as_json: bool) -> None:
 @click.argument("step", required=False)
 @_JSON
 def status(*, step: str | None, as_json: bool) -> None:
-    """Say for each step, or for STEP by its name, what was learned, and what each way costs."""
+    """Say what was learned of each step, or of STEP, and what each way costs."""
     with _store() as store:
         names = [name for name in store.steps() if step in (None, name)]
         found = [each for name in names if (each := store.newest(name)) is not None]

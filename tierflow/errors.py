@@ -61,7 +61,8 @@ class AttemptError(TierflowError):
 
     `deployment`: its model name. `retry_after_s`: seconds the provider asked us to wait, or None.
     `elsewhere`: whether another deployment may succeed where this one failed.
-    `counts_against_deployment`: whether the deployment, not the request, is at fault.
+    `counts_against_deployment`: whether the deployment, not the request, is at fault. `began_at`:
+    when it was asked, Unix seconds, 0 where that is not known; `latency_ms`: how long it took.
     """
 
     elsewhere = True
@@ -73,6 +74,8 @@ class AttemptError(TierflowError):
         super().__init__(message)
         self.deployment = deployment
         self.retry_after_s = retry_after_s
+        self.began_at = 0.0
+        self.latency_ms = 0.0
 
 
 class AttemptTimeoutError(AttemptError):

@@ -231,7 +231,7 @@ class Reply:
     logprobs. `ttft_ms`, `itl_ms`, `itl_p95_ms`: time to the first chunk, mean and 95th percentile
     of the gaps between chunks; None unless streamed. `cost_usd`: None when no price is known.
     `saved_by_prefix_usd`: what the provider's prompt cache took off the price; below 0 for a
-    write that was not read again.
+    write that was not read again. `began_at`: when it was asked, Unix seconds.
     """
 
     text: str
@@ -248,6 +248,7 @@ class Reply:
     itl_p95_ms: float | None = None
     response_id: str | None = None
     saved_by_prefix_usd: float | None = None
+    began_at: float = 0.0
 
     @property
     def is_cut_off(self) -> bool:
@@ -285,11 +286,13 @@ class Stored:
 class Answer(Generic[T]):
     """A step's result and how it came about.
 
+    `ref`: names this answer in the ledger, for whoever has something to say of it later.
     `tier`, `deployment`, `model`: who gave the accepted reply (for a hit: at the time).
     `replies`: every reply that was paid for, judges' and rejected ones too; `failures`: one line
     per attempt that failed. `usage`, `cost_usd`: what this answer took now, so 0 for a hit;
     cost is None if a price is unknown. `saved_usd`: what a hit did not cost again.
-    `strongest_usd`: the accepted reply's tokens at the price of the strongest tier.
+    `strongest_usd`: the accepted reply's tokens at the price of the strongest tier. `ttft_ms`,
+    `itl_ms`, `itl_p95_ms`: of the accepted reply, see Reply.
     """
 
     value: T
@@ -303,6 +306,8 @@ class Answer(Generic[T]):
     cost_usd: float | None
     latency_ms: float
     ttft_ms: float | None = None
+    itl_ms: float | None = None
+    itl_p95_ms: float | None = None
     saved_usd: float | None = None
     strongest_usd: float | None = None
     verdicts: tuple[Verdict, ...] = ()
@@ -311,6 +316,7 @@ class Answer(Generic[T]):
     arm: str = ""
     trace_id: str | None = None
     span_id: str | None = None
+    ref: str = ""
     rejection: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def reject(self) -> None:

@@ -1,6 +1,6 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
-from .ledger import Ledger, Row, Where
+from .ledger import Call, Ledger, Row, Where
 from .opening import open_ledger, rows_of
 from .prices import CacheFacts, Prices, cache_facts, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
@@ -19,6 +19,7 @@ from .usage import usage_of
 __all__ = [
     "AttemptSpan",
     "CacheFacts",
+    "Call",
     "Ledger",
     "Prices",
     "Row",

@@ -15,6 +15,7 @@ from tests.fakes import Fail, FakeProvider, Raw, Say
 from tests.tasks.ways import Way, plain, run_async
 from tests.tasks.ways import both_ways as both_kinds_of_step
 from tierflow import Chunk, Sampling
+from tierflow.errors import ProviderDownError
 from tierflow.request import Reply
 from tierflow.routing import Ask, LiteLLMClient, NamedTier
 from tierflow.settings import Deployment, Tier
@@ -377,3 +378,17 @@ def test_the_attempt_rises_with_every_new_start(
     assert texts == {2: "In Bonn.", 3: answer.text}
     assert answer.ttft_ms is not None
     assert answer.replies[-1].model == "b"
+
+
+@both_ways
+def test_an_attempt_says_when_it_was_made_whether_it_replied_or_failed(
+    asking: Asking, provider: FakeProvider
+) -> None:
+    client = LiteLLMClient({}, clock=count(0.0, 0.5).__next__, now=lambda: 1000.0)
+    provider.script("a", Say("here"))
+    reply = asking(client, an_ask(provider))
+    assert reply.began_at == 1000.0 - reply.latency_ms / 1000
+    provider.script("a", Fail(503))
+    with pytest.raises(ProviderDownError) as caught:
+        asking(client, an_ask(provider))
+    assert (caught.value.began_at, caught.value.latency_ms) == (1000.0, 500.0)

@@ -26,7 +26,7 @@ from tierflow.errors import (
 from tierflow.request import Reply
 from tierflow.routing import NamedTier, Rank, Trail
 from tierflow.routing.effects import Standing
-from tierflow.routing.failover import failover
+from tierflow.routing.failover import Attempt, failover
 
 from .world import World, a_request, a_tier, scripted
 
@@ -157,7 +157,8 @@ def test_the_cost_of_a_trail_is_unknown_if_one_reply_has_no_price() -> None:
     assert (trail.usage.input_tokens, trail.usage.output_tokens) == (20, 4)
 
     unpriced = Reply("x", "fast", "a", "a", trail.usage, cost_usd=None, latency_ms=1)
-    assert Trail([*trail.replies, unpriced]).cost_usd is None
+    trail.attempts.append(Attempt("fast", "answer", reply=unpriced))
+    assert trail.cost_usd is None
 
 
 @dataclass(frozen=True)

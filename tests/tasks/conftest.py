@@ -38,7 +38,20 @@ def rows(project: Path) -> Rows:
     def read() -> list[dict[str, Any]]:
         with closing(sqlite3.connect(project / ".tierflow" / "ledger.db")) as ledger:
             ledger.row_factory = sqlite3.Row
-            found = ledger.execute("SELECT * FROM answers_v2 ORDER BY id").fetchall()
+            found = ledger.execute("SELECT * FROM answers_v3 ORDER BY id").fetchall()
+        return [dict(row) for row in found]
+
+    return read
+
+
+@pytest.fixture
+def calls(project: Path) -> Rows:
+    """Read the ledger's calls likewise."""
+
+    def read() -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(project / ".tierflow" / "ledger.db")) as ledger:
+            ledger.row_factory = sqlite3.Row
+            found = ledger.execute("SELECT * FROM calls_v1 ORDER BY id").fetchall()
         return [dict(row) for row in found]
 
     return read

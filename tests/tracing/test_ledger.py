@@ -23,7 +23,7 @@ from tierflow.settings import settings as settings_in_force
 from tierflow.tracing import Row, open_ledger
 from tierflow.tracing.sql_ledger import SqlLedger
 
-from .rows import a_row
+from .rows import a_call, a_row
 
 
 @pytest.fixture
@@ -86,6 +86,23 @@ def test_every_row_survives_the_store(ledger: SqlLedger, row: Row) -> None:
     assert ledger.of_flow_run("run")[-1] == row
 
 
+def test_the_calls_of_a_flow_run_are_those_of_its_steps(ledger: SqlLedger) -> None:
+    judged = [a_call(ref="one"), a_call(ref="one", role="judge", cost_usd=None, estimated=True)]
+    ledger.add(a_row(ref="one"), judged)
+    ledger.add(a_row(ref="two", flow_run_id="another"), [a_call(ref="two")])
+    ledger.add(a_row(ref="three"), [a_call(ref="three", outcome="ProviderDownError")])
+
+    found = ledger.calls_of_flow_run("run")
+    assert found == [*judged, a_call(ref="three", outcome="ProviderDownError")]
+    assert ledger.calls_of_flow_run("nobody") == []
+
+
+def test_an_answer_is_found_by_its_reference(ledger: SqlLedger) -> None:
+    ledger.add(a_row(ref="one", step="triage"))
+    assert ledger.find("one") == a_row(ref="one", step="triage")
+    assert ledger.find("two") is None
+
+
 def test_the_last_flow_run_is_the_one_that_wrote_last(ledger: SqlLedger) -> None:
     assert ledger.last_flow_run() is None
 
@@ -122,7 +139,7 @@ def test_a_row_is_durable_when_add_returns(file_ledger: SqlLedger, path: Path) -
     file_ledger.add(a_row())
 
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT step FROM answers_v2").fetchall() == [("triage",)]
+        assert other.execute("SELECT step FROM answers_v3").fetchall() == [("triage",)]
 
 
 def test_every_field_of_a_row_has_a_column(ledger: SqlLedger) -> None:
@@ -130,7 +147,7 @@ def test_every_field_of_a_row_has_a_column(ledger: SqlLedger) -> None:
 
     inside: Any = ledger
     with inside._database.connection() as connection:
-        table: sa.Table = inside._table
+        table: sa.Table = inside._answers.table
         columns = sa.inspect(connection).get_columns(table.name, table.schema)
     optional = {column["name"]: column["nullable"] for column in columns}
     assert optional.keys() == {"id", *(field.name for field in fields(Row))}

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from ..errors import StoreError
+from ..sealing import Seal, WrongSealError
 from .keys import Key
-from .sealing import Seal, WrongSealError
 from .store import Entry
 
 _ENTRY = TypeAdapter(Entry)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ..sealing import Seal
 from .codec import Codec, UnreadableError
 from .disk_database import DiskDatabase
 from .disk_rows import is_meant, read_row, read_tag, tag_of, tells_failure
 from .keys import Key
 from .pickle_free import PickleFreeCache
-from .sealing import Seal
 from .store import Entry, Selection, StoreStats
 
 _PAGE = 200

@@ -1,8 +1,8 @@
 """Opening: which stores the settings name. Backends are imported here, and only when needed."""
 
 from ..encoder import encoder
+from ..sealing import open_seal
 from ..settings import Settings
-from .sealing import open_seal
 from .similar import SimilarCache, SimilarStore
 from .store import AnswerStore
 

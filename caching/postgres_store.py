@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ..postgres import SCHEMA, PostgresDatabase
+from ..sealing import Seal
 from .codec import Codec, UnreadableError
 from .keys import Key
-from .sealing import Seal
 from .sql_labels import conditions, label_columns
 from .store import Entry, Failure, Selection, StoreStats
 

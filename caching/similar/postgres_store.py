@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as postgres_dialect
 
 from ...errors import StoreError
 from ...postgres import SCHEMA, PostgresDatabase
-from ..sealing import Seal
+from ...sealing import Seal
 from .poll import Poll
 from .sql_rows import HALF, observation_row
 from .sql_store import SqlSimilarStore

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...sealing import Seal
 from ..codec import UnreadableError, may_be_open, unsealed
 from ..keys import Key
-from ..sealing import Seal
 from ..store import Labels
 from .store import Asked, Observation
 

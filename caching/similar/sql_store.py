@@ -16,8 +16,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from ...database import Database
+from ...sealing import Seal
 from ..codec import UnreadableError
-from ..sealing import Seal
 from ..sql_labels import conditions
 from ..store import Labels, Selection
 from .sql_faults import bytes_of, log_faults, row_faults

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from ...database import SqliteDatabase, reason_of
 from ...errors import StoreError
-from ..sealing import Seal
+from ...sealing import Seal
 from .sql_rows import HALF, observation_row
 from .sql_store import SqlSimilarStore
 from .sql_tables import OBSERVATIONS, QUESTIONS, tables

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from tests.caching.answers import Clock, entry_of, key_of
 from tierflow.caching.disk_store import DiskStore
-from tierflow.caching.sealing import Seal
+from tierflow.sealing import Seal
 
 KEYS = [key_of(str(number)) for number in range(450)]
 

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from tests.caching.answers import NOW, Clock, entry_of, key_of
 from tests.postgres import PostgresServer
 from tierflow.caching.postgres_store import PostgresStore
-from tierflow.caching.sealing import Seal
 from tierflow.caching.store import Selection
 from tierflow.errors import StoreError
+from tierflow.sealing import Seal
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = key_of("one")

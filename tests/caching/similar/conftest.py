@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tierflow.caching.sealing import Seal
 from tierflow.caching.similar.memory_store import MemorySimilarStore
 from tierflow.caching.similar.store import SimilarStore
+from tierflow.sealing import Seal
 
 Opener = Callable[..., SimilarStore]
 

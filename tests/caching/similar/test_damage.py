@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tests.caching.similar.questions import direction, live, observation, question, tail
-from tierflow.caching.sealing import Seal
 from tierflow.caching.similar.postgres_store import PostgresSimilarStore
 from tierflow.caching.similar.sql_rows import OBSERVATION, QUESTION
 from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
@@ -24,6 +23,7 @@ from tierflow.caching.similar.store import SimilarStore
 from tierflow.caching.store import Labels, Selection
 from tierflow.errors import StoreError
 from tierflow.postgres import PostgresDatabase
+from tierflow.sealing import Seal
 
 QUESTION_COLUMNS = [*QUESTION, "seq", "dims", "vector"]
 OBSERVATION_COLUMNS = [*OBSERVATION, "seq"]

@@ -15,12 +15,12 @@ from pydantic import SecretStr
 from tests.caching.similar.conftest import Opener
 from tests.caching.similar.questions import direction, live, observation, question, tail, wait_for
 from tests.postgres import PostgresServer
-from tierflow.caching.sealing import Seal
 from tierflow.caching.similar.postgres_store import PostgresSimilarStore
 from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
 from tierflow.caching.similar.store import SimilarStore
 from tierflow.caching.store import Selection
 from tierflow.errors import StoreError
+from tierflow.sealing import Seal
 
 
 def differs(store: SimilarStore, seen: int | None) -> bool:

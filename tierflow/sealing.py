@@ -1,10 +1,10 @@
-"""Sealing: what is kept is encrypted, with keys of the settings. Holds no file and no store."""
+"""Ground: what is kept is encrypted, with keys of the settings. Holds no file and no store."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
-from ..settings import CacheSettings
+from .errors import ConfigError
+from .settings import CacheSettings
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet

@@ -3,7 +3,8 @@
 Run it with `python flows/calibrate.py STEP ITEMS`, or deploy it on a schedule (prefect.yaml). STEP
 is path/to/file.py:function; ITEMS is a file of JSON lines: the step's arguments by name, and
 "label" and "stratum" where they are known. Both tiers and the judge are asked about each item that
-was not asked before. The gate opens or closes by the result, and the report is an artifact.
+was not asked before. The gate opens or closes by the result; the report is an artifact, and so is
+what it cost.
 """
 
 import argparse
@@ -39,6 +40,7 @@ def prove(step: str, items: str, tier: str | None) -> dict[str, Any]:
         "accepted": proof.accepted,
         "saving": proof.saving,
         "without_outcome": len(found.collected.errors),
+        "cost_usd": found.collected.cost_usd,
     }
 
 

@@ -10,7 +10,7 @@ from .drive import PromptCall, drive, drive_async
 from .hands import Hands, hands
 from .plan import step_plan
 from .ruled import with_run_tags
-from .spec import StepSpec
+from .spec import StepSpec, Surroundings
 from .step import Plan
 
 
@@ -36,14 +36,20 @@ async def answered_async(
     return await drive_async(_plan(spec, mine), mine, _rendering(prompt, args, kwargs))
 
 
-def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
+def around_here(mine: Hands) -> Surroundings:
+    """Return what a plan may know that is carried out here, in this flow run and task run."""
     flow, task = FlowRunContext.get(), TaskRunContext.get()
     named = None
     if flow is not None and flow.flow_run is not None:
         named = (str(flow.flow_run.id), flow.flow.name if flow.flow else flow.flow_run.name)
+    return mine.surroundings(named, str(task.task_run.id) if task else None)
+
+
+def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
+    task = TaskRunContext.get()
     if task is not None:
         spec = with_run_tags(spec, task.task_run.tags)
-    return step_plan(spec, mine.surroundings(named, str(task.task_run.id) if task else None))
+    return step_plan(spec, around_here(mine))
 
 
 def _rendering(

@@ -17,6 +17,7 @@ from ..errors import ConfigError, PromptError, UnparseableReplyError
 from ..request import canonical_json
 from ..routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
 from ..routing.gate import Binding, Calibration, Judged, calibrate
+from .aside import Aside
 from .gated import binding_of, gate_of
 from .plan import begun
 from .spec import StepSpec, Surroundings
@@ -90,14 +91,24 @@ class Proof:
     saving: float | None
 
 
-def outcome_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) -> Plan[Outcome]:
+def outcome_plan(
+    spec: StepSpec[T], around: Surroundings, tier: str, item: Item, aside: Aside
+) -> Plan[Outcome]:
     """Ask a cheaper tier, its judge and the strongest tier about one item.
 
     Raises what its tiers raise where they are down: nothing is known of the pair then.
     """
     step = yield from begun(spec, around)
-    rule, cheap = pair_of(step, tier)
-    strong_trail, weak_trail, judge_trail = Trail(), Trail(), Trail()
+    pair = pair_of(step, tier)
+    outcome: Outcome = yield aside.within(step, tier, _outcome(step, pair, item, aside))
+    return outcome
+
+
+def _outcome(
+    step: Step[T], pair: tuple[Cascade, NamedTier], item: Item, aside: Aside
+) -> Plan[Outcome]:
+    (rule, cheap), spec, around = pair, step.spec, step.around
+    strong_trail, weak_trail, judge_trail = aside.trail(), aside.trail(), aside.trail()
     strong = yield from ask_tier(_question(step, strong_trail), step.chain.strongest)
     wanted = strong.value if item.label is None else spec.returns.read(label_text(spec, item))
     weak, score = None, 0.0
@@ -247,10 +258,10 @@ def _with_money(
 
 
 def _saving(outcomes: Sequence[Outcome], accepted: NDArray[np.bool_]) -> float | None:
-    cheap = _summed(each.weak_usd for each in outcomes)
-    judge = _summed(each.judge_usd for each in outcomes)
-    strong = _summed(each.strong_usd for each in outcomes)
-    escalated = _summed(
+    cheap = summed(each.weak_usd for each in outcomes)
+    judge = summed(each.judge_usd for each in outcomes)
+    strong = summed(each.strong_usd for each in outcomes)
+    escalated = summed(
         each.strong_usd for each, kept in zip(outcomes, accepted, strict=True) if not kept
     )
     if cheap is None or judge is None or not strong or escalated is None:
@@ -258,6 +269,7 @@ def _saving(outcomes: Sequence[Outcome], accepted: NDArray[np.bool_]) -> float |
     return 1 - (cheap + judge + escalated) / strong
 
 
-def _summed(costs: Iterable[float | None]) -> float | None:
+def summed(costs: Iterable[float | None]) -> float | None:
+    """Return the sum of costs; None if one is unknown."""
     known = list(costs)
     return None if None in known else sum(cost for cost in known if cost is not None)

@@ -17,8 +17,11 @@ from pydantic import ValidationError
 from slugify import slugify
 
 from ..errors import ConfigError
+from ..tracing.prefect_ui import report_at_end
+from .aside import Aside
 from .batch import each
-from .calibration import Item, Outcome, Proof, label_text, outcome_plan, pair_of, prove
+from .body import around_here
+from .calibration import Item, Outcome, Proof, label_text, outcome_plan, pair_of, prove, summed
 from .decorator import LLMTask
 from .drive import PromptCall, drive
 from .gated import binding_of, gate_of
@@ -33,10 +36,14 @@ _FRESH_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The outcomes that could be had, and by the item's place the errors of the others."""
+    """The outcomes that could be had, and by the item's place the errors of the others.
+
+    `cost_usd`: of what was asked for now, failed items too; None if a price is unknown.
+    """
 
     outcomes: Sequence[Outcome]
     errors: Mapping[int, Exception]
+    cost_usd: float | None = 0.0
 
 
 def read_items(path: Path) -> list[Item]:
@@ -93,8 +100,9 @@ def collect(
     type.
     """
     check_askable(step, items)
+    report_at_end()
     mine, writing = hands(), threading.Lock()
-    around = mine.surroundings(None, None)
+    around, costs = around_here(mine), list[float | None]()
     first = drive(begun(step.spec, around), mine, prompt_call(step, items[0]))
     path = mine.settings.home / "calibrations" / _file_name(first, tier)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +115,12 @@ def collect(
 
     def ask(row: Mapping[str, Any]) -> Outcome:
         item: Item = row["item"]
-        outcome = drive(outcome_plan(step.spec, around, tier, item), mine, prompt_call(step, item))
+        aside = Aside("calibration")
+        plan = outcome_plan(step.spec, around_here(mine), tier, item, aside)
+        try:
+            outcome = drive(plan, mine, prompt_call(step, item))
+        finally:
+            costs.append(aside.cost_usd)
         with writing, path.open("a", encoding="utf-8") as file:
             file.write(outcome.model_dump_json() + "\n")
         return outcome
@@ -124,6 +137,7 @@ def collect(
     return Collected(
         [have[key] for key in dict.fromkeys(item.key for item in items) if key in have],
         {at: error for at, error in zip(asked, found, strict=True) if isinstance(error, Exception)},
+        summed(costs),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AllDeploymentsFailedError, AttemptError, ConfigError, UnparseableReplyError
-from ..routing import NamedTier, Question, Trail, ask_of, ask_tier, text_of
+from ..routing import Cascade, NamedTier, Question, Trail, ask_of, ask_tier, text_of
 from ..routing.learned import (
     Fitted,
     GainScorer,
@@ -25,7 +25,10 @@ from ..routing.learned import (
     weigh,
 )
 from ..routing.trained import STRATUM, TrainedJudge
+from ..tracing.prefect_ui import report_at_end
+from .aside import Aside
 from .batch import each
+from .body import around_here
 from .calibration import Item, label_text, pair_of
 from .collecting import check_askable, prompt_call
 from .decorator import LLMTask
@@ -80,14 +83,23 @@ class Training:
     refusal: Refusal | None
 
 
-def lesson_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) -> Plan[Lesson]:
+def lesson_plan(
+    spec: StepSpec[T], around: Surroundings, tier: str, item: Item, aside: Aside
+) -> Plan[Lesson]:
     """Ask a cheaper tier, the judge's helper and the strongest tier about one item.
 
     Raises what the strongest tier raises: without its answer nothing is known of the pair.
     """
     step = yield from begun(spec, around)
-    rule, cheap = pair_of(step, tier)
-    trail = Trail()
+    pair = pair_of(step, tier)
+    lesson: Lesson = yield aside.within(step, tier, _lesson(step, pair, item, aside))
+    return lesson
+
+
+def _lesson(
+    step: Step[T], pair: tuple[Cascade, NamedTier], item: Item, aside: Aside
+) -> Plan[Lesson]:
+    (rule, cheap), spec, trail = pair, step.spec, aside.trail()
     parsed = yield from ask_tier(_question(step, trail), step.chain.strongest)
     wanted = parsed.value if item.label is None else spec.returns.read(label_text(spec, item))
     right = item.label is None or rule.agree(parsed.value, wanted)
@@ -96,9 +108,9 @@ def lesson_plan(spec: StepSpec[T], around: Surroundings, tier: str, item: Item) 
     return Lesson(
         ask_of(step.request),
         step.request.stratum or STRATUM,
-        weak=(yield from _answered(step, cheap, wanted)),
+        weak=(yield from _answered(step, cheap, wanted, aside.trail())),
         strong=strong,
-        helper=(yield from _answered(step, helper, wanted)) if helper else None,
+        helper=(yield from _answered(step, helper, wanted, aside.trail())) if helper else None,
     )
 
 
@@ -109,8 +121,8 @@ def _helper_of(step: Step[Any]) -> NamedTier | None:
     return step.chain.helpers[rule.judge.tiers[0]]
 
 
-def _answered(step: Step[T], tier: NamedTier, wanted: T) -> Plan[Answered]:
-    trail, rule = Trail(), step.chain.rule
+def _answered(step: Step[T], tier: NamedTier, wanted: T, trail: Trail) -> Plan[Answered]:
+    rule = step.chain.rule
     try:
         parsed = yield from ask_tier(_question(step, trail), tier)
     except (AttemptError, AllDeploymentsFailedError, UnparseableReplyError):
@@ -138,6 +150,7 @@ def train_judge(
     that is there twice counts once. Raises ConfigError for what cannot be learned from: before
     anything is asked for an async step, one without a cascade, or fewer than 50 items.
     """
+    report_at_end()
     places = dict[str, int]()
     for at, item in enumerate(items):
         places.setdefault(item.key, at)
@@ -146,13 +159,13 @@ def train_judge(
     if len(once) < FEWEST:
         raise ConfigError(f"{len(once)} items teach nothing. Give at least {FEWEST}.")
     mine, cheap = hands(), tier or step.spec.tier
-    around = mine.surroundings(None, None)
-    first = drive(begun(step.spec, around), mine, prompt_call(step, once[0]))
+    first = drive(begun(step.spec, around_here(mine)), mine, prompt_call(step, once[0]))
     pair_of(first, cheap)
 
     def ask(row: Mapping[str, Any]) -> Lesson:
         item: Item = row["item"]
-        return drive(lesson_plan(step.spec, around, cheap, item), mine, prompt_call(step, item))
+        plan = lesson_plan(step.spec, around_here(mine), cheap, item, Aside("training"))
+        return drive(plan, mine, prompt_call(step, item))
 
     for _ in range(len(items) - len(once)):
         ended()

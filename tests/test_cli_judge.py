@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.conftest import Catalogue
+from tests.conftest import PRICES, Catalogue
 from tests.fakes import FakeProvider, Say
 from tierflow.cli import cli
 from tierflow.tasks import close_hands
@@ -91,6 +91,21 @@ class TestCalibrate:
         said = run("calibrate", step, "--items", "items.jsonl").stdout
         assert said.startswith("remainder@fast: open.")
         assert "Right: cheap tier 7" in said
+        assert "\nThis cost $0.0" in said
+
+    def test_it_says_what_it_cost(self, step: str) -> None:
+        # Only what is asked now costs something.
+        assert calibrated(step)["cost_usd"] > 0
+        assert calibrated(step)["cost_usd"] == 0
+        assert "This cost $0.00." in run("calibrate", step, "--items", "items.jsonl").stdout
+
+    def test_without_prices_it_says_that_too(self, step: str) -> None:
+        path = Path("tierflow.toml")
+        prices = "".join(f", {name} = {price}" for name, price in PRICES.items())
+        path.write_text(path.read_text().replace(prices, ""))
+        said = run("calibrate", step, "--items", "items.jsonl").stdout
+        assert "What this cost is unknown: a price is missing." in said
+        assert calibrated(step)["cost_usd"] == 0
 
     def test_a_step_without_a_judge_is_refused(self, step: str) -> None:
         done = run("calibrate", "sums.py:plain", "--items", "items.jsonl")

@@ -18,6 +18,7 @@ from .cli_judge_train import train
 from .routing.gate import Calibration, Calibrations, State, open_calibrations
 from .routing.gate.decision import MAX_AGE_S
 from .settings import settings
+from .tracing.report import usd
 
 _DAY_S = 86_400.0
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -74,6 +75,7 @@ def calibrate(*, step: str, file: Path, tier: str | None, as_json: bool) -> None
         "strong_right": proof.strong_right,
         "cascade_right": proof.cascade_right,
         "saving": proof.saving,
+        "cost_usd": found.collected.cost_usd,
     }
     if as_json:
         click.echo(json.dumps(said, indent=2))
@@ -88,6 +90,13 @@ def calibrate(*, step: str, file: Path, tier: str | None, as_json: bool) -> None
     )
     if proof.saving is not None:
         click.echo(f"Saving against the strongest alone: {proof.saving:.0%}, judge included.")
+    click.echo(_cost(found.collected.cost_usd))
+
+
+def _cost(cost_usd: float | None) -> str:
+    if cost_usd is None:
+        return "What this cost is unknown: a price is missing."
+    return f"This cost {usd(cost_usd)}."
 
 
 @judge.command("status")

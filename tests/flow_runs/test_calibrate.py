@@ -17,8 +17,9 @@ import tierflow
 from tests.fakes import FakeProvider, Say
 from tierflow.routing.gate import open_calibrations
 from tierflow.settings import settings
+from tierflow.tracing import rows_of
 
-from .runs import ON_A_SERVER, run_flow, run_id
+from .runs import ON_A_SERVER, cost_tables, run_flow, run_id
 
 pytestmark = ON_A_SERVER
 
@@ -79,6 +80,20 @@ def test_it_opens_a_gate_and_publishes_why(step: str) -> None:
     store = open_calibrations(settings())
     assert store.newest("colour@fast") is not None
     store.close()
+
+
+def test_what_it_asked_is_in_the_cost_table_of_its_run(step: str) -> None:
+    calibrate: Any = load_flow_from_entrypoint(f"{FLOW}:calibrate")
+    state = calibrate(step, "labels.jsonl", return_state=True)
+    ((headline, (asked, total)),) = cost_tables(run_id(state))
+    assert (asked["step"], asked["tiers"], asked["calls"]) == (
+        "colour (calibration)",
+        "frontier, fast",
+        200,
+    )
+    assert total["cost_usd"] == pytest.approx(state.result()["cost_usd"])
+    assert headline.startswith("200 calls, 0 from the cache, cost $0.")
+    assert {row.task_run_id is None for row in rows_of(str(run_id(state)))} == {False}
 
 
 def test_an_uncalibrated_step_says_so_in_the_run(echoing: FakeProvider, project: Path) -> None:

@@ -3,66 +3,35 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
 
 from tests.conftest import Catalogue
 from tests.fakes import Fail, FakeProvider, Say
 from tests.fakes.steps import Step
 from tests.tasks.conftest import Rows
+from tests.tasks.remainders import (
+    ITEMS,
+    Remainder,
+    a_cascade,
+    a_step,
+    answer,
+    ask,
+    by_size,
+    cheaply,
+    of_a_template,
+    otherwise,
+    said,
+    seventh,
+)
 from tests.tasks.ways import Way, both_ways, settled
-from tierflow import Answer, Cascade, Prompt, llm_task, schema
+from tierflow import Cascade, Prompt, llm_task, schema
 from tierflow.errors import ConfigError
 from tierflow.routing.gate import Calibrations, open_calibrations
 from tierflow.settings import settings
 from tierflow.tasks.calibration import Item, likely_threshold, prove
 from tierflow.tasks.collecting import Collected, calibrate_judge, collect
-
-ITEMS = [Item({"number": str(number)}, label={"left": number % 7}) for number in range(400)]
-"""Remainders by seven: cheap answers are right below 300, and say "unsure" above."""
-
-
-class Remainder(BaseModel):
-    left: int
-
-
-def seventh(body: dict[str, Any]) -> Step:
-    return Say({"left": int(said(body)) % 7}, input_tokens=10, output_tokens=1)
-
-
-def cheaply(body: dict[str, Any]) -> Step:
-    number = int(said(body))
-    left = number % 7 if number < 300 else 99
-    return Say({"left": left}, input_tokens=10, output_tokens=1)
-
-
-def otherwise(body: dict[str, Any]) -> Step:
-    return Say({"left": (int(said(body)) + 1) % 7})
-
-
-def said(body: dict[str, Any]) -> str:
-    text: str = body["messages"][-1]["content"]
-    return text
-
-
-def is_a_remainder(value: Remainder) -> bool:
-    return value.left < 7
-
-
-def ask(number: str) -> Prompt:
-    return Prompt(prefix="What is left after dividing by seven?", ask=number)
-
-
-def a_cascade(**options: Any) -> Cascade:
-    given: dict[str, Any] = {"audit": 0.0, **options}
-    return Cascade(to="frontier", judge=schema(is_a_remainder), **given)
-
-
-def a_step(**options: Any) -> Any:
-    return llm_task(tier="fast", returns=Remainder, cascade=a_cascade(**options))(ask)
 
 
 @pytest.fixture(autouse=True)
@@ -92,19 +61,6 @@ def calibrated(store: Calibrations) -> Calibrated:
         return found
 
     return calibrate
-
-
-def by_size(number: str) -> Prompt:
-    """Ask as `ask` does, of a stratum that the cheap tier is good at, and one that it is not."""
-    return replace(ask(number), stratum="small" if int(number) < 300 else "large")
-
-
-def of_a_template(number: str) -> Prompt:
-    return Prompt(prefix=f"Divide by seven. Yesterday: {number}.", template="seven", ask=number)
-
-
-def answer(way: Way, number: str = "5", prompt: Any = ask, **options: Any) -> Answer[Any]:
-    return way.step(prompt, returns=Remainder, cascade=a_cascade(**options))(number)
 
 
 @both_ways
@@ -217,7 +173,7 @@ class TestOpen:
                 break
         assert tiers[0] == "fast"
         assert tiers[-1] == "frontier"
-        assert {row["step"] for row in rows()} == {"ask", "ask (audit)"}
+        assert {row["step"] for row in rows()} == {"ask", "ask (audit)", "ask (calibration)"}
 
     def test_a_strong_tier_that_is_wrong_as_often_as_before_is_no_alarm(
         self, way: Way, provider: FakeProvider, calibrated: Calibrated, store: Calibrations

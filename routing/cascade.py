@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .gate.decision import MAX_AGE_S
+from .gate.calibration import MAX_AGE_S
 from .judges import Judge
 
 

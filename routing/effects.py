@@ -146,7 +146,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell people something, once a process. Sends back None.
+    """Tell people something, once a process, or a flow run where one is named. Sends back None.
 
     `kind`, `about`: see `tracing.notices`. `message`: without any text of prompts or replies.
     """
@@ -154,6 +154,7 @@ class Tell:
     kind: str
     about: str
     message: str
+    flow_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,7 @@ def prove(step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome]) -> P
         threshold=threshold,
         max_loss=max_loss,
         confidence=rule.confidence,
+        max_age_s=rule.max_age_s,
     )
     floor = _watch_floor([each for each in other if each.score >= threshold], len(other), max_loss)
     watched = calibration.model_copy(update={"watch_floor": floor})

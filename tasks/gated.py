@@ -108,12 +108,14 @@ def through_gates(step: Step[Any]) -> Plan[tuple[Chain, Sequence[Verdict]]]:
         bound_to = binding_of(step, tier, rule)
         decision = _decided(known, bound_to, rule, around, step.request.stratum)
         decisions[tier.name] = decision
-        if known.calibration is not None:
-            proofs.append(known.calibration.id)
+        proof = None if known.calibration is None else known.calibration.id
+        if proof is not None:
+            proofs.append(proof)
         if isinstance(decision, Closed):
-            reason = f"{tier.name}: {decision.reason}"
+            said, run, now = decision.reason, around.where.flow_run_id, around.now()
+            reason = f"{tier.name}: {said}"
             verdicts.append(Verdict("gate", 0.0, accepted=False, reason=reason))
-            yield TellClosed(gate, decision.cause, decision.reason, around.where.flow_run_id)
+            yield TellClosed(gate, decision.cause, said, run, now, proof)
     return chain.through(decisions, proofs), verdicts
 
 

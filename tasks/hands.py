@@ -168,14 +168,14 @@ class Hands:
                 self._under_way.discard(key)
 
     def _tell_closed(self, effect: TellClosed) -> None:
-        key = f"{effect.kind} {effect.flow_run_id} {effect.gate} {effect.cause}"
+        key = f"{effect.flow_run_id} {effect.gate} {effect.cause} {effect.calibration}"
         if key not in self._told:
             self._told.add(key)
-            said = "The judge may not accept. " if effect.kind == "judge-closed" else ""
-            notice(effect.kind, effect.gate, f"{said}{effect.reason}")
+            notice("judge-closed", effect.gate, f"The judge may not accept. {effect.reason}")
+            self.judges.perform(effect)
 
     def _tell(self, effect: Tell) -> None:
-        key = f"{effect.kind} {effect.about} {effect.message}"
+        key = f"{effect.kind} {effect.about} {effect.flow_run_id} {effect.message}"
         if key not in self._told:
             self._told.add(key)
             notice(effect.kind, effect.about, effect.message)

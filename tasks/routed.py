@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..request import Verdict, canonical_json
-from ..routing import Chain, NamedTier, OpenRoute, Route, source_of
+from ..routing import Chain, NamedTier, OpenRoute, Route, Tell, source_of
 from ..routing.expecting import expected_usage
-from ..routing.gate import Binding, Closed, TellClosed
+from ..routing.gate import Binding, Closed
 from ..routing.gate.decision import changed, overdue
 from ..routing.routes import ConsultRoute
 from ..tracing import first_priced
@@ -40,9 +40,7 @@ def through_route(step: Step[Any]) -> Plan[tuple[Chain, Sequence[Verdict]]]:
         return replace(chain, route=decision), ()
     tier = chain.strongest if rule.budget_usd is None else _within(step, rule.budget_usd)
     reason = f"{decision.reason} Tier {tier.name!r} answers."
-    yield TellClosed(
-        step.spec.name, decision.cause, reason, around.where.flow_run_id, "route-closed"
-    )
+    yield Tell("route-closed", step.spec.name, reason, around.where.flow_run_id)
     return replace(chain, tiers=[tier]), (Verdict("route", 0.0, accepted=False, reason=reason),)
 
 

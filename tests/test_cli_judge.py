@@ -1,6 +1,10 @@
 """`tierflow judge`: calibrating a step of a file, and what is said of it afterwards."""
 
+import asyncio
 import json
+import time
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,9 @@ from click.testing import CliRunner, Result
 from tests.conftest import PRICES, Catalogue
 from tests.fakes import FakeProvider, Say
 from tierflow.cli import cli
+from tierflow.cli_steps import load_step
+from tierflow.routing.gate import open_calibrations
+from tierflow.settings import settings
 from tierflow.tasks import close_hands
 
 STEP = """
@@ -37,6 +44,8 @@ def plain(number: str) -> str:
 @pytest.fixture
 def step(project: Path, catalogue: Catalogue, provider: FakeProvider) -> str:
     """A file with a step whose cheap tier is right below 150 and unfit above."""
+    # Without this litellm's blocking client opens an event loop that nobody closes.
+    asyncio.set_event_loop(None)
     catalogue()
     (project / "sums.py").write_text(STEP)
 
@@ -145,6 +154,52 @@ class TestStatusAndHands:
 
     def test_a_hand_cannot_open_what_is_not_proven(self, project: Path) -> None:
         assert "closed: no calibration" in run("open", "remainder@fast").stdout
+
+    def test_it_goes_by_the_age_that_the_cascade_allows(self, step: str) -> None:
+        calibrated(step)
+        with closing(open_calibrations(settings())) as store:
+            newest = store.newest("remainder@fast")
+            assert newest is not None
+            for days, allowed, word in ((40, 30, "closed"), (40, 50, "open"), (2, 1, "closed")):
+                old = {"at": time.time() - days * 86_400, "max_age_s": allowed * 86_400.0}
+                store.add(newest.model_copy(update=old))
+                row = state()
+                assert row["state"] == word
+                assert row["why"].endswith(f"over the {allowed} allowed") == (word == "closed")
+
+    def test_the_cascades_own_age_is_in_the_calibration(self, step: str) -> None:
+        path = Path("sums.py")
+        path.write_text(path.read_text().replace("audit=0", "audit=0, max_age_s=3600.0"))
+        calibrated(step)
+        with closing(open_calibrations(settings())) as store:
+            newest = store.newest("remainder@fast")
+        assert newest is not None
+        assert newest.max_age_s == 3600
+
+    def test_it_says_what_a_running_step_was_told_last(self, step: str) -> None:
+        calibrated(step)
+        assert (state()["last_refused"], state()["last_refusal"]) == (None, None)
+        path = Path("sums.py")
+        path.write_text(path.read_text().replace("Divide by seven", "Divide by 7"))
+
+        assert load_step(step).answer.fn("5").tier == "frontier"
+
+        row = state()
+        assert row["state"] == "open"
+        assert "another prompt" in row["last_refusal"]
+        assert datetime.fromisoformat(row["last_refused"]).tzinfo is not None
+        said = f"remainder@fast was last refused {row['last_refused']}: {row['last_refusal']}\n"
+        assert run("status").stdout.endswith(said)
+
+    def test_what_was_told_before_a_calibration_is_settled_by_it(self, step: str) -> None:
+        assert load_step(step).answer.fn("5").tier == "frontier"
+        row = state()
+        assert (row["gate"], row["why"]) == ("remainder@fast", "no calibration")
+        assert "no calibration" in row["last_refusal"]
+
+        calibrated(step)
+
+        assert state()["last_refused"] is None
 
     def test_an_unknown_gate_is_an_error(self, project: Path) -> None:
         done = run("status", "nothing@fast")

@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from .cli_judge_train import train
-from .routing.gate import Calibration, Calibrations, State, open_calibrations
-from .routing.gate.decision import MAX_AGE_S
+from .routing.gate import Calibration, Calibrations, Refusal, State, open_calibrations
 from .settings import settings
 from .tracing.report import usd
 
@@ -103,13 +103,13 @@ def _cost(cost_usd: float | None) -> str:
 @click.argument("gate", required=False)
 @_JSON
 def status(*, gate: str | None, as_json: bool) -> None:
-    """Say of each judge, or of GATE, what is proven, and what audits found since."""
+    """Say of each judge, or of GATE, what is proven, and what audits found since.
+
+    The last refusal is what a running step was told since the newest calibration: whether that is
+    of the prompt and the models in use, only the step knows.
+    """
     with _store() as store:
-        rows = [
-            _row(name, store.newest(name), store.state(name))
-            for name in store.steps()
-            if gate in (None, name)
-        ]
+        rows = [_row(name, store) for name in store.steps() if gate in (None, name)]
     if gate is not None and not rows:
         raise click.ClickException(f"Nothing is known of {gate!r}. {_REMEDY}")
     if as_json:
@@ -124,34 +124,50 @@ def status(*, gate: str | None, as_json: bool) -> None:
         table.add_column(heading)
     table.add_column("why", overflow="fold")
     for row in rows:
-        audits = f"{row['audits_right']} of {row['audits']}" if row["audits"] else "none"
         table.add_row(
             row["gate"],
             row["state"],
             "" if row["threshold"] is None else f"{row['threshold']:.3g}",
             row["calibrated"] or "never",
-            audits,
-            row["why"],
+            f"{row['audits_right']} of {row['audits']}" if row["audits"] else "none",
+            escape(row["why"]),
         )
     Console().print(table)
+    for row in rows:
+        if row["last_refused"] is not None:
+            gate, at, reason = row["gate"], row["last_refused"], row["last_refusal"]
+            click.echo(f"{gate} was last refused {at}: {reason}")
 
 
 _REMEDY = "Run `tierflow judge calibrate STEP --items FILE`."
 
 
-def _row(gate: str, calibration: Calibration | None, state: State) -> dict[str, Any]:
+def _row(gate: str, store: Calibrations) -> dict[str, Any]:
+    calibration, state = store.newest(gate), store.state(gate)
     word, why = _word(calibration, state)
-    dated = None if calibration is None else datetime.fromtimestamp(calibration.at, UTC)
+    refusal = _since(calibration, store.refusal(gate))
     return {
         "gate": gate,
         "state": word,
         "why": why,
         "threshold": None if calibration is None else calibration.threshold,
-        "calibrated": None if dated is None else dated.isoformat(timespec="seconds"),
+        "calibrated": None if calibration is None else _iso(calibration.at),
         "audits": state.audited,
         "audits_right": state.right,
         "drift": round(state.evidence, 4),
+        "last_refused": None if refusal is None else _iso(refusal.at),
+        "last_refusal": None if refusal is None else refusal.reason,
     }
+
+
+def _since(calibration: Calibration | None, refusal: Refusal | None) -> Refusal | None:
+    """Return a refusal that came after the newest calibration; an older one is settled."""
+    newest = None if calibration is None else calibration.id
+    return refusal if refusal is not None and refusal.calibration == newest else None
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
@@ -162,8 +178,9 @@ def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
     if state.alarmed_at is not None:
         return "closed", "audits found too many wrong answers; calibrate anew"
     age_s = time.time() - calibration.at
-    if age_s > MAX_AGE_S:
-        return "closed", f"{age_s / _DAY_S:.0f} days old"
+    if age_s > calibration.max_age_s:
+        most = calibration.max_age_s / _DAY_S
+        return "closed", f"{age_s / _DAY_S:.1f} days old, over the {most:g} allowed"
     return _opening(calibration), calibration.reason
 
 

@@ -21,7 +21,7 @@ from .lint_steps import read_source
 from .request import Sampling
 from .routing import temperature_of
 from .routing.gate import Calibrations, open_calibrations
-from .routing.gate.decision import MAX_AGE_S
+from .routing.gate.calibration import MAX_AGE_S
 from .routing.routes import Routes, open_routes
 from .settings import Settings, settings
 

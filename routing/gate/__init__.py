@@ -8,7 +8,7 @@ from .effects import Audited, Consult, Known, TellClosed
 from .opening import open_calibrations
 from .pairs import Pairs, balance_lower, loss_upper, loss_upper_of_paired, precision_floor
 from .reliability import Reliability, auroc, calibration_error, kappa_of, reliability
-from .store import Audit, Calibrations, Hand, State
+from .store import Audit, Calibrations, Hand, Refusal, State
 from .tally import ALL, Choices, Compared, Counts, Judged, Tally, total
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Known",
     "Open",
     "Pairs",
+    "Refusal",
     "Reliability",
     "State",
     "Stratum",

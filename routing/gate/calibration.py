@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...errors import StoreError
 from .pairs import Pairs, loss_upper, loss_upper_of_paired, precision_floor
@@ -28,7 +28,14 @@ from .tally import FROZEN, Choices, Compared, Counts, Judged, Tally, total
 FLOOR = 0.80
 """The least proven reliability where nothing is known of the pair of tiers."""
 
+MAX_AGE_S = 30 * 86_400.0
+"""How long a calibration proves anything where a cascade says nothing else."""
+
 _LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.95
+
+
+def _is_usual(max_age_s: float) -> bool:
+    return max_age_s == MAX_AGE_S
 
 
 class Binding(BaseModel):
@@ -74,10 +81,12 @@ class Calibration(BaseModel):
 
     `threshold`: the least score that is accepted; it was chosen on other items than these.
     `watch_floor`: the least share of right ones among accepted answers that audits may show.
+    `max_age_s`: of the cascade that it was asked for; that of the one in use decides.
     `ece`, `auroc`: of the scores of all items, None without scores or labels of both kinds.
     """
 
-    model_config = FROZEN
+    # A proof may be for ever, and JSON has no infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     version: Literal[1] = 1
     step: str
@@ -92,6 +101,9 @@ class Calibration(BaseModel):
     pooled: Stratum
     ece: float | None = None
     auroc: float | None = None
+    # Left out where it is the usual one: records from before it keep their id, and workers from
+    # before it read the new ones.
+    max_age_s: float = Field(default=MAX_AGE_S, exclude_if=_is_usual)
 
     @property
     def id(self) -> str:
@@ -143,14 +155,15 @@ def calibrate(
     max_loss: float = 0.0,
     confidence: float = 0.95,
     floor: float = FLOOR,
+    max_age_s: float = MAX_AGE_S,
 ) -> Calibration:
     """Return what labelled items say of a judge, and whether it may accept.
 
     `pairs`: by stratum, which tiers were right on other questions of it; a stratum without falls
     back on `floor`. `max_loss`: the accuracy, 0-1, that accepting may cost against the strong tier
-    alone. Items must be independent, and none of them may have been used to choose the judge or
-    its threshold. Raises ValueError for judged and compared items in one calibration, or limits
-    outside their range.
+    alone. `max_age_s`: how long it may be relied on. Items must be independent, and none of them
+    may have been used to choose the judge or its threshold. Raises ValueError for judged and
+    compared items in one calibration, or limits outside their range.
     """
     if not 0 <= max_loss < 1 or not 0 < floor < 1:
         raise ValueError(f"max_loss {max_loss} must be in [0, 1), floor {floor} in (0, 1).")
@@ -178,6 +191,7 @@ def calibrate(
         pooled=rules.pooled(strata),
         ece=calibration_error(scores, right),
         auroc=auroc(scores, right),
+        max_age_s=max_age_s,
     )
 
 

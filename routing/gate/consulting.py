@@ -1,11 +1,11 @@
-"""Gate: what this process knows of judges, read from the store every few seconds at most."""
+"""Gate: what this process knows of judges, read every few seconds at most, and adds to that."""
 
 import threading
 from collections.abc import Callable
 
 from .calibration import Calibration
-from .effects import Audited, Consult, Known
-from .store import Calibrations
+from .effects import Audited, Consult, Known, TellClosed
+from .store import Calibrations, Refusal
 
 FRESH_S = 2.0
 """An alarm or a hand that closes a gate is seen after so many seconds by every process."""
@@ -23,11 +23,15 @@ class Consulting:
         self._known: dict[str, tuple[float, Known]] = {}
         self._lock = threading.Lock()
 
-    def perform(self, effect: Consult | Audited) -> Known | None:
+    def perform(self, effect: Consult | Audited | TellClosed) -> Known | None:
         """Carry out an effect. Raises StoreError."""
-        if isinstance(effect, Consult):
-            return self.known(effect.gate)
-        self.audited(effect)
+        match effect:
+            case Consult(gate):
+                return self.known(gate)
+            case Audited():
+                self.audited(effect)
+            case TellClosed():
+                self.refused(effect)
         return None
 
     def known(self, gate: str) -> Known:
@@ -47,6 +51,14 @@ class Consulting:
         self._opened().audit(audit.gate, right=audit.right, at=audit.at, stratum=audit.stratum)
         with self._lock:
             self._known.pop(audit.gate, None)
+
+    def refused(self, told: TellClosed) -> None:
+        """Keep what a step was told. Raises StoreError."""
+        # That it is in doubt is over by the next call, and says nothing of what is wrong.
+        if told.cause != "in doubt":
+            self._opened().refuse(
+                Refusal(told.gate, told.cause, told.reason, told.at, told.calibration)
+            )
 
     def add(self, calibration: Calibration) -> None:
         """Keep a calibration, and look again the next time. Raises StoreError."""

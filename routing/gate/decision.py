@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from .calibration import Binding, Calibration
+from .calibration import MAX_AGE_S, Binding, Calibration
 from .store import State
 
 Cause = Literal[
@@ -11,8 +11,6 @@ Cause = Literal[
 ]
 
 _DAY_S = 86_400.0
-
-MAX_AGE_S = 30 * _DAY_S
 
 _SKEW_S = 300.0
 """Clocks of two machines may differ by this much."""

@@ -1,7 +1,6 @@
 """Gate: what a plan asks of the store of calibrations. A driver carries it out."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from .calibration import Calibration
 from .store import State
@@ -35,13 +34,15 @@ class Audited:
 
 @dataclass(frozen=True, slots=True)
 class TellClosed:
-    """Tell people why a judge may not accept, or a route not be taken, once a flow run.
+    """Tell people why a judge may not accept, and keep it. Sends back None.
 
-    Sends back None. `kind`: see `tracing.notices`.
+    Once a flow run, or process, for each cause and `calibration` (its id, None without one). `at`:
+    Unix seconds.
     """
 
     gate: str
     cause: str
     reason: str
     flow_run_id: str | None
-    kind: Literal["judge-closed", "route-closed"] = "judge-closed"
+    at: float
+    calibration: str | None

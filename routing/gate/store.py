@@ -1,4 +1,4 @@
-"""Gate store: calibrations, audits and who closed a gate by hand. The contract of its backends."""
+"""Gate store: calibrations, audits, who closed a gate by hand. The contract of its backends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +44,21 @@ class Audit:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a running step was told when its gate refused it. `cause`, `reason`: see Closed.
+
+    `calibration`: the id of the newest one known to the step, None if none was; `at`: seconds
+    since 1970.
+    """
+
+    step: str
+    cause: str
+    reason: str
+    at: float
+    calibration: str | None = None
+
+
 class Calibrations(Protocol):
     """Keeps what is known of judges, by step. Raises StoreError where the store cannot be used.
 
@@ -82,6 +97,14 @@ class Calibrations(Protocol):
         Taking back opens nothing else: without proof, or with an alarm, a gate stays closed. A new
         calibration does not undo what a person closed.
         """
+        ...
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Keep what a running step was told. Only the last of a gate is kept."""
+        ...
+
+    def refusal(self, step: str) -> Refusal | None:
+        """Return what was told last, None if nothing was."""
         ...
 
     def steps(self) -> Sequence[str]:

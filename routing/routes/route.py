@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from ..gate.decision import MAX_AGE_S
+from ..gate.calibration import MAX_AGE_S
 
 ReachName: TypeAlias = Literal["cascade routing", "routing", "cascade"]
 """Which sets of tiers may be asked: any, one, or the first few in order."""

@@ -1,5 +1,7 @@
 """Calibrations: which strata open, by which rule, and that the record is whole."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from tierflow.errors import StoreError
 from tierflow.routing.gate import Calibration, Compared, Judged, Pairs, calibrate
+from tierflow.routing.gate.calibration import MAX_AGE_S
 
 from .labels import BOUND_TO, FAIR, NOW, a_calibration, compared, judged
 
@@ -165,6 +168,23 @@ def test_a_calibration_survives_its_json(items: list[Compared], threshold: float
 def test_judged_items_survive_json_too() -> None:
     made = of(judged(0.8, 0.2, 300), pairs={"all": FAIR}, max_loss=0.01)
     assert Calibration.from_json(made.model_dump_json()) == made
+
+
+def test_a_record_from_before_ages_were_kept_is_the_same_record_now() -> None:
+    # Its state in the store goes by this id.
+    assert a_calibration().id == "0f14101680b03081"
+    assert "max_age_s" not in a_calibration().model_dump_json()
+    assert Calibration.from_json(a_calibration().model_dump_json()).max_age_s == MAX_AGE_S
+
+
+@pytest.mark.parametrize("max_age_s", [3600.0, 1e300, math.inf])
+def test_an_age_of_the_cascades_own_is_kept(max_age_s: float) -> None:
+    made = of(compared(95, 5), max_age_s=max_age_s)
+
+    read = Calibration.from_json(made.model_dump_json())
+
+    assert (read, read.id, read.max_age_s) == (made, made.id, max_age_s)
+    assert made.id != of(compared(95, 5)).id
 
 
 def test_a_calibration_cannot_be_changed_and_its_id_tells_it_from_others() -> None:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,16 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tierflow.errors import StoreError
-from tierflow.routing.gate import Audit, Closed, Drift, Hand, State, decide, open_calibrations
+from tierflow.routing.gate import (
+    Audit,
+    Closed,
+    Drift,
+    Hand,
+    Refusal,
+    State,
+    decide,
+    open_calibrations,
+)
 from tierflow.routing.gate.sql_store import SqlCalibrations
 from tierflow.settings import settings as settings_in_force
 
@@ -23,29 +31,11 @@ from .labels import BOUND_TO, NOW, a_calibration
 LATER = NOW + 10
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "judges.db"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, path: Path) -> Path | SecretStr:
-    if request.param == "postgres":
-        return SecretStr(request.getfixturevalue("postgres_url"))
-    return path
-
-
-@pytest.fixture
-def store(place: Path | SecretStr) -> Iterator[SqlCalibrations]:
-    opened = SqlCalibrations(place)
-    yield opened
-    opened.close()
-
-
 def test_nothing_is_known_at_first(store: SqlCalibrations) -> None:
     assert store.newest("triage") is None
     assert store.state("triage") == State()
     assert store.audits("triage") == []
+    assert store.refusal("triage") is None
     assert store.steps() == []
 
 
@@ -140,6 +130,38 @@ def test_a_hand_is_kept_through_calibrations_and_taken_back_by_a_hand(
     store.set_state("triage", closed=False, why="fixed", who="bob", at=LATER)
     assert store.state("triage").hand == Hand(closed=False, why="fixed", who="bob", at=LATER)
     assert store.state("triage").calibration == a_calibration().id
+
+
+def test_what_a_step_was_told_last_is_kept(store: SqlCalibrations) -> None:
+    first = Refusal("triage", "missing", "It has none.", NOW)
+    last = Refusal("triage", "foreign", "It is of another prompt.", LATER, a_calibration().id)
+    for each in (first, last, Refusal("other", "missing", "It has none.", NOW)):
+        store.refuse(each)
+
+    assert store.refusal("triage") == last
+    assert store.steps() == ["other", "triage"]
+    # Another process was told this before.
+    store.refuse(first)
+    assert store.refusal("triage") == last
+
+
+def test_a_store_of_an_older_version_goes_on_with_what_it_holds(
+    store: SqlCalibrations, place: Path | SecretStr
+) -> None:
+    store.add(a_calibration())
+    store.audit("triage", right=True, at=LATER)
+    inside: Any = store
+    with inside._database.connection() as connection:
+        inside._tables.refusals.drop(connection)
+    store.close()
+
+    newer = SqlCalibrations(place)
+    newer.refuse(Refusal("triage", "foreign", "It is of another prompt.", LATER))
+
+    assert newer.newest("triage") == a_calibration()
+    assert newer.state("triage").audited == 1
+    assert newer.refusal("triage") is not None
+    newer.close()
 
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .gate.calibration import MAX_AGE_S
 from .judges import Judge
+
+AuditBy = Literal["tier", "people"]
+"""Who says whether an accepted answer is right: the strongest tier, or whoever reviews it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +21,10 @@ class Cascade:
     `max_loss`: the accuracy, 0-1, that accepting cheaper answers may cost against the strongest
     tier alone, proven at `confidence` by `tierflow judge calibrate`, which also sets the least
     score that is accepted. Without that proof, or when it is older than `max_age_s` seconds, the
-    strongest tier answers. `audit`: the share of accepted answers that the strongest tier answers
-    as well, afterwards, to see whether the proof still holds; `same(a, b)` compares them, None
-    takes `==`.
+    strongest tier answers. `audit`: the share of accepted answers that are looked at afterwards,
+    to see whether the proof still holds; `audit_by`: "tier" has the strongest tier answer as well,
+    and `same(a, b)` compares both, None takes `==`; "people" keeps question and answer for
+    `tierflow judge review`. Calibrate anew after a change of it: the proof says what to expect.
 
     `max_loss=None`: nothing is proven, and `threshold` (None: the judge's own) is the author's.
     """
@@ -33,6 +37,7 @@ class Cascade:
     audit: float = 0.02
     same: Callable[[Any, Any], bool] | None = None
     max_age_s: float = MAX_AGE_S
+    audit_by: AuditBy = "tier"
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
@@ -56,6 +61,8 @@ class Cascade:
         for name, value in (("confidence", self.confidence), ("audit", self.audit)):
             if not 0 <= value <= 1 or (name == "confidence" and value in (0, 1)):
                 raise ValueError(f"{name} is {value}, but it is a share between 0 and 1.")
+        if self.audit_by not in get_args(AuditBy):
+            raise ValueError(f'audit_by is {self.audit_by!r:.60}. Give "tier" or "people".')
 
     @property
     def stronger(self) -> tuple[str, ...]:

@@ -55,7 +55,8 @@ class Outcome(BaseModel):
     """How an item went. `score`: the judge's, 0 for a reply that cannot be used. Costs in USD.
 
     `at`: when it was asked, Unix seconds. `agrees`: whether both tiers gave the same answer, right
-    or wrong; audits can tell no more. `letters`: the length of the cheap reply, 0 for none.
+    or wrong; audits by the strongest tier can tell no more. `letters`: the length of the cheap
+    reply, 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -202,20 +203,28 @@ def prove(step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome]) -> P
         confidence=rule.confidence,
         max_age_s=rule.max_age_s,
     )
-    floor = _watch_floor([each for each in other if each.score >= threshold], len(other), max_loss)
+    floor = _watch_floor(
+        [
+            each.right if rule.audit_by == "people" else each.agrees
+            for each in other
+            if each.score >= threshold
+        ],
+        len(other),
+        max_loss,
+    )
     watched = calibration.model_copy(update={"watch_floor": floor})
     return _with_money(watched, other, threshold, items=len(outcomes))
 
 
-def _watch_floor(accepted: Sequence[Outcome], items: int, max_loss: float) -> float:
-    """Return how seldom audits may find both tiers agreeing on an accepted answer.
+def _watch_floor(good: Sequence[bool], items: int, max_loss: float) -> float:
+    """Return how seldom audits may find an accepted answer good. `good`: whether each one was.
 
-    As often as now, less what would cost `max_loss` of all items if each were an error.
+    Good to the strongest tier is what it answers, too; to people, what is right. As often as now,
+    less what would cost `max_loss` of all items if each were an error.
     """
-    if not accepted:
+    if not good:
         return _MOST_WATCHED
-    agreed = sum(each.agrees for each in accepted) / len(accepted)
-    lowest = agreed - max_loss * items / len(accepted)
+    lowest = sum(good) / len(good) - max_loss * items / len(good)
     return min(max(lowest, _LEAST_WATCHED), _MOST_WATCHED)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..caching import Key, Later, request_key
 from ..request import Answer, Verdict, canonical_json
-from ..routing import Cascade, Chain, NamedTier, Parsed, Question, ask_tier, source_of
+from ..routing import Cascade, Chain, NamedTier, Parsed, Question, ask_of, ask_tier, source_of
 from ..routing.gate import (
     ALL,
     Audited,
@@ -19,6 +19,7 @@ from ..routing.gate import (
     Calibration,
     Closed,
     Consult,
+    ForReview,
     Known,
     Open,
     TellClosed,
@@ -147,17 +148,23 @@ def _promises(calibration: Calibration, rule: Cascade) -> bool:
 
 
 def audit_if_due(step: Step[T], parsed: Parsed[T]) -> Plan[None]:
-    """Have the strongest tier answer, too, in the background, for a sample of what was accepted."""
+    """Have the strongest tier answer, too, or people look, for a sample of what was accepted."""
     chain, rule = step.chain, step.chain.rule
     if rule is None or chain.lines is None or step.trail.tier == chain.strongest.name:
         return
     if step.around.chance() < rule.audit:
         key = request_key(step.request, ("audit", *step.route))
         gate, at = gate_of(step.spec.name, step.trail.tier), step.around.now()
-        yield Later(Key(key), _audited(step, gate, parsed.value, at))
+        audit = _for_people if rule.audit_by == "people" else _by_strongest
+        yield Later(Key(key), audit(step, gate, parsed, at))
 
 
-def _audited(step: Step[T], gate: str, accepted: T, at: float) -> Plan[None]:
+def _for_people(step: Step[T], gate: str, accepted: Parsed[T], at: float) -> Plan[None]:
+    stratum = step.request.stratum or ALL
+    yield ForReview(gate, stratum, at, ask_of(step.request), accepted.reply.text)
+
+
+def _by_strongest(step: Step[T], gate: str, accepted: Parsed[T], at: float) -> Plan[None]:
     name = f"{step.spec.name} (audit)"
     spec, request = replace(step.spec, name=name), replace(step.request, step=name)
     again = replace(step, spec=spec, request=request).anew()
@@ -165,7 +172,7 @@ def _audited(step: Step[T], gate: str, accepted: T, at: float) -> Plan[None]:
     rule = step.chain.rule
     if rule is not None:
         stratum = step.request.stratum or ALL
-        yield Audited(gate, rule.agree(accepted, answer.value), at, stratum)
+        yield Audited(gate, rule.agree(accepted.value, answer.value), at, stratum)
 
 
 def _strongest(step: Step[T]) -> Plan[Answer[T]]:

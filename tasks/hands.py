@@ -28,7 +28,15 @@ from ..caching import (
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
 from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
-from ..routing.gate import Audited, Consult, Consulting, TellClosed, open_calibrations
+from ..routing.gate import (
+    Audited,
+    Consult,
+    Consulting,
+    ForReview,
+    TellClosed,
+    open_calibrations,
+    open_reviews,
+)
 from ..routing.resilience import Guard, open_shared
 from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
@@ -53,7 +61,9 @@ class Hands:
         self.flights = Flights()
         self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
         self.keeper = Keeper(os.environ, time.monotonic)
-        self.judges = Consulting(lambda: open_calibrations(settings), time.monotonic)
+        self.judges = Consulting(
+            lambda: open_calibrations(settings), lambda: open_reviews(settings), time.monotonic
+        )
         self.routes = ConsultingRoutes(lambda: open_routes(settings), time.monotonic)
         self._told: set[str] = set()
         self._closing = threading.Lock()
@@ -116,7 +126,7 @@ class Hands:
                 return self.leases.give_back(key)
             case Account(row, calls):
                 return self.ledger.add(row, calls)
-            case Consult() | Audited():
+            case Consult() | Audited() | ForReview():
                 return self.judges.perform(effect)
             case ConsultRoute(step):
                 return self.routes.known(step)

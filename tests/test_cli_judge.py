@@ -15,7 +15,7 @@ from tests.conftest import PRICES, Catalogue
 from tests.fakes import FakeProvider, Say
 from tierflow.cli import cli
 from tierflow.cli_steps import load_step
-from tierflow.routing.gate import open_calibrations
+from tierflow.routing.gate import open_calibrations, open_reviews
 from tierflow.settings import settings
 from tierflow.tasks import close_hands
 
@@ -200,6 +200,15 @@ class TestStatusAndHands:
         calibrated(step)
 
         assert state()["last_refused"] is None
+
+    def test_what_people_are_to_review_is_counted(self, step: str) -> None:
+        calibrated(step)
+        assert state()["open_reviews"] == 0
+        with closing(open_reviews(settings())) as queue:
+            for at in range(3):
+                queue.put("remainder@fast", stratum="all", at=at, ask="5", answer="5")
+        assert state()["open_reviews"] == 3
+        assert "3 to" in run("status").stdout
 
     def test_an_unknown_gate_is_an_error(self, project: Path) -> None:
         done = run("status", "nothing@fast")

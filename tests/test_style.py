@@ -36,6 +36,7 @@ FACE = {
     "cli_cache.py",
     "cli_explain.py",
     "cli_judge.py",
+    "cli_judge_review.py",
     "cli_judge_train.py",
     "cli_lint.py",
     "cli_plan.py",

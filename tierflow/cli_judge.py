@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from .cli_judge_review import mark, open_counts, review
 from .cli_judge_train import train
 from .routing.gate import Calibration, Calibrations, Refusal, State, open_calibrations
 from .settings import settings
@@ -26,7 +27,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 
 @click.group()
 def judge() -> None:
-    """Prove that judges may accept, see what is proven, close gates by hand.
+    """Prove that judges may accept, see what is proven, audit, close gates by hand.
 
     A gate is STEP@TIER: the judge of one step for the answers of one cheaper tier.
     """
@@ -108,8 +109,13 @@ def status(*, gate: str | None, as_json: bool) -> None:
     The last refusal is what a running step was told since the newest calibration: whether that is
     of the prompt and the models in use, only the step knows.
     """
+    waiting = open_counts()
     with _store() as store:
-        rows = [_row(name, store) for name in store.steps() if gate in (None, name)]
+        rows = [
+            _row(name, store, waiting.get(name, 0))
+            for name in store.steps()
+            if gate in (None, name)
+        ]
     if gate is not None and not rows:
         raise click.ClickException(f"Nothing is known of {gate!r}. {_REMEDY}")
     if as_json:
@@ -129,7 +135,7 @@ def status(*, gate: str | None, as_json: bool) -> None:
             row["state"],
             "" if row["threshold"] is None else f"{row['threshold']:.3g}",
             row["calibrated"] or "never",
-            f"{row['audits_right']} of {row['audits']}" if row["audits"] else "none",
+            _audits(row),
             escape(row["why"]),
         )
     Console().print(table)
@@ -142,7 +148,12 @@ def status(*, gate: str | None, as_json: bool) -> None:
 _REMEDY = "Run `tierflow judge calibrate STEP --items FILE`."
 
 
-def _row(gate: str, store: Calibrations) -> dict[str, Any]:
+def _audits(row: dict[str, Any]) -> str:
+    said = f"{row['audits_right']} of {row['audits']}" if row["audits"] else "none"
+    return f"{said}, {row['open_reviews']} to review" if row["open_reviews"] else said
+
+
+def _row(gate: str, store: Calibrations, open_reviews: int) -> dict[str, Any]:
     calibration, state = store.newest(gate), store.state(gate)
     word, why = _word(calibration, state)
     refusal = _since(calibration, store.refusal(gate))
@@ -155,6 +166,7 @@ def _row(gate: str, store: Calibrations) -> dict[str, Any]:
         "audits": state.audited,
         "audits_right": state.right,
         "drift": round(state.evidence, 4),
+        "open_reviews": open_reviews,
         "last_refused": None if refusal is None else _iso(refusal.at),
         "last_refusal": None if refusal is None else refusal.reason,
     }
@@ -220,6 +232,8 @@ def open_(*, gate: str, why: str) -> None:
 
 
 judge.add_command(train)
+judge.add_command(review)
+judge.add_command(mark)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ TierflowError
 ├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
 ├── BatchError                   some items of a batch have no answer
+├── ReviewError                  what a person reviews is gone, or somebody was faster
 └── StoreError                   the cache or the ledger cannot be used
 """
 
@@ -175,6 +176,10 @@ class BatchError(TierflowError):
                 "keeps none, in the cache: the next run asks for the rest only."
             )
         return cls(message, values, errors)
+
+
+class ReviewError(TierflowError):
+    """An answer that a person reviews is not there any more, or somebody has marked it before."""
 
 
 class StoreError(TierflowError):

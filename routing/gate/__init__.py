@@ -4,10 +4,11 @@ from .calibration import Binding, Calibration, Stratum, calibrate
 from .consulting import Consulting
 from .decision import Cause, Closed, Open, decide
 from .drift import Drift
-from .effects import Audited, Consult, Known, TellClosed
-from .opening import open_calibrations
+from .effects import Audited, Consult, ForReview, Known, TellClosed
+from .opening import open_calibrations, open_reviews
 from .pairs import Pairs, balance_lower, loss_upper, loss_upper_of_paired, precision_floor
 from .reliability import Reliability, auroc, calibration_error, kappa_of, reliability
+from .reviews import Review, Reviewed, Reviews
 from .store import Audit, Calibrations, Hand, Refusal, State
 from .tally import ALL, Choices, Compared, Counts, Judged, Tally, total
 
@@ -26,6 +27,7 @@ __all__ = [
     "Consulting",
     "Counts",
     "Drift",
+    "ForReview",
     "Hand",
     "Judged",
     "Known",
@@ -33,6 +35,9 @@ __all__ = [
     "Pairs",
     "Refusal",
     "Reliability",
+    "Review",
+    "Reviewed",
+    "Reviews",
     "State",
     "Stratum",
     "Tally",
@@ -46,6 +51,7 @@ __all__ = [
     "loss_upper",
     "loss_upper_of_paired",
     "open_calibrations",
+    "open_reviews",
     "precision_floor",
     "reliability",
     "total",

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable
 
 from .calibration import Calibration
-from .effects import Audited, Consult, Known, TellClosed
+from .effects import Audited, Consult, ForReview, Known, TellClosed
+from .reviews import Reviews
 from .store import Calibrations, Refusal
 
 FRESH_S = 2.0
@@ -12,24 +13,32 @@ FRESH_S = 2.0
 
 
 class Consulting:
-    """A store of calibrations with a short memory, opened on first use. Thread-safe.
+    """A store of calibrations with a short memory, and the queue of reviews. Thread-safe.
 
-    `clock`: monotonic seconds.
+    Both are opened on first use. `clock`: monotonic seconds.
     """
 
-    def __init__(self, open_store: Callable[[], Calibrations], clock: Callable[[], float]) -> None:
-        self._open_store, self._clock = open_store, clock
+    def __init__(
+        self,
+        open_store: Callable[[], Calibrations],
+        open_reviews: Callable[[], Reviews],
+        clock: Callable[[], float],
+    ) -> None:
+        self._open_store, self._open_reviews, self._clock = open_store, open_reviews, clock
         self._store: Calibrations | None = None
+        self._reviews: Reviews | None = None
         self._known: dict[str, tuple[float, Known]] = {}
         self._lock = threading.Lock()
 
-    def perform(self, effect: Consult | Audited | TellClosed) -> Known | None:
+    def perform(self, effect: Consult | Audited | ForReview | TellClosed) -> Known | None:
         """Carry out an effect. Raises StoreError."""
         match effect:
             case Consult(gate):
                 return self.known(gate)
             case Audited():
                 self.audited(effect)
+            case ForReview(gate, stratum, at, ask, answer):
+                self._queue().put(gate, stratum=stratum, at=at, ask=ask, answer=answer)
             case TellClosed():
                 self.refused(effect)
         return None
@@ -67,12 +76,20 @@ class Consulting:
             self._known.pop(calibration.step, None)
 
     def close(self) -> None:
-        """Close the store; the next question opens it again."""
+        """Close both; the next use opens them again."""
         if self._store is not None:
             self._store.close()
+        if self._reviews is not None:
+            self._reviews.close()
 
     def _opened(self) -> Calibrations:
         with self._lock:
             if self._store is None:
                 self._store = self._open_store()
             return self._store
+
+    def _queue(self) -> Reviews:
+        with self._lock:
+            if self._reviews is None:
+                self._reviews = self._open_reviews()
+            return self._reviews

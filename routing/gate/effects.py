@@ -1,6 +1,6 @@
 """Gate: what a plan asks of the store of calibrations. A driver carries it out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .calibration import Calibration
 from .store import State
@@ -30,6 +30,20 @@ class Audited:
     right: bool
     at: float
     stratum: str = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class ForReview:
+    """Have people say whether an answer accepted at `at` (Unix seconds) is right. Sends back None.
+
+    `ask`: what of the request varies. `answer`: the accepted reply.
+    """
+
+    gate: str
+    stratum: str
+    at: float
+    ask: str = field(repr=False)
+    answer: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

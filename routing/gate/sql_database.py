@@ -35,6 +35,7 @@ class Tables:
     audits: sa.Table
     gates: sa.Table
     refusals: sa.Table
+    reviews: sa.Table
 
 
 @cache
@@ -80,7 +81,31 @@ def tables(schema: str | None) -> Tables:
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("calibration", sa.String),
     )
-    return Tables(metadata, calibrations, audits, gates, refusals)
+    reviews = sa.Table(
+        "judge_reviews_v1",
+        metadata,
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("step", sa.String, nullable=False),
+        sa.Column("stratum", sa.String, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        # See sql_reviews. Cleared once somebody has said right or wrong.
+        sa.Column("texts", sa.Text),
+        sa.Column("sealed", sa.Boolean, nullable=False),
+        sa.Column("right", sa.Boolean),
+        sa.Column("who", sa.String),
+        sa.Column("said_at", sa.Double),
+        # An id that is gone is never another's: somebody may still have it on the screen.
+        sqlite_autoincrement=True,
+    )
+    open_ = reviews.c.right.is_(None)
+    sa.Index(
+        "judge_reviews_v1_open",
+        reviews.c.step,
+        reviews.c.id,
+        sqlite_where=open_,
+        postgresql_where=open_,
+    )
+    return Tables(metadata, calibrations, audits, gates, refusals, reviews)
 
 
 class GateDatabase:

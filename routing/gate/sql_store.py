@@ -38,8 +38,13 @@ class SqlCalibrations:
         step = calibration.step
         row = {"step": step, "body": calibration.model_dump_json()}
         drift = json.dumps(Drift(calibration.watch_floor).state())
+        reviews = self._tables.reviews
+        earlier = sa.delete(reviews).where(
+            reviews.c.step == step, reviews.c.right.is_(None), reviews.c.at < calibration.at
+        )
         with self._database.holding(step) as (connection, _):
             connection.execute(sa.insert(self._tables.calibrations).values(row))
+            connection.execute(earlier)
             self._database.change(
                 connection,
                 step,

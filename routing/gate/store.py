@@ -73,7 +73,10 @@ class Calibrations(Protocol):
         ...
 
     def add(self, calibration: Calibration) -> None:
-        """Keep a calibration. Audits begin anew, and with them the watch for drift."""
+        """Keep a calibration. Audits begin anew, and with them the watch for drift.
+
+        Reviews of answers from before it go: what people say of those would not count.
+        """
         ...
 
     def audit(self, step: str, *, right: bool, at: float, stratum: str = ALL) -> bool:

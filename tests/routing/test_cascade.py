@@ -158,6 +158,17 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold: float) -> None:
         Cascade(to="frontier", judge=schema(), threshold=threshold, max_loss=None)
 
 
+@pytest.mark.parametrize("audit_by", ["", "nobody", None])
+def test_an_audit_is_by_the_tier_or_by_people(audit_by: Any) -> None:
+    with pytest.raises(ValueError, match='Give "tier" or "people"'):
+        Cascade(to="frontier", judge=schema(), audit_by=audit_by)
+
+
+def test_who_audits_decides_no_answer() -> None:
+    people = Cascade(to="frontier", judge=schema(), audit_by="people")
+    assert people.identity == Cascade(to="frontier", judge=schema()).identity
+
+
 def test_a_cascade_that_decides_otherwise_has_another_identity() -> None:
     def chain(judge: Any, threshold: float | None = None) -> tuple[str, ...]:
         rule = Cascade(to="frontier", judge=judge, threshold=threshold, max_loss=None)

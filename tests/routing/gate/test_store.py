@@ -152,7 +152,8 @@ def test_a_store_of_an_older_version_goes_on_with_what_it_holds(
     store.audit("triage", right=True, at=LATER)
     inside: Any = store
     with inside._database.connection() as connection:
-        inside._tables.refusals.drop(connection)
+        for table in (inside._tables.refusals, inside._tables.reviews):
+            table.drop(connection)
     store.close()
 
     newer = SqlCalibrations(place)

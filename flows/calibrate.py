@@ -1,10 +1,10 @@
-"""Calibrate a cascade's judge on labelled items, and publish what that proves.
+"""Calibrate a cascade's judge on labelled items, or learn a step's route, and publish it.
 
 Run it with `python flows/calibrate.py STEP ITEMS`, or deploy it on a schedule (prefect.yaml). STEP
 is path/to/file.py:function; ITEMS is a file of JSON lines: the step's arguments by name, and
-"label" and "stratum" where they are known. Both tiers and the judge are asked about each item that
-was not asked before. The gate opens or closes by the result; the report is an artifact, and so is
-what it cost.
+"label" and "stratum" where they are known. All tiers, and the judge, are asked about each item that
+was not asked before. The gate or the route opens or closes by the result; the report is an
+artifact, and so is what it cost.
 """
 
 import argparse
@@ -16,8 +16,9 @@ from prefect.artifacts import create_markdown_artifact
 from slugify import slugify
 
 from tierflow.cli_steps import load_step
-from tierflow.tasks.calibration_report import markdown
-from tierflow.tasks.collecting import calibrate_judge, read_items
+from tierflow.tasks.proving import calibrate_judge, learn_step_route, read_items
+from tierflow.tasks.proving.report import markdown
+from tierflow.tasks.proving.route_report import route_markdown
 from tierflow.tracing.batch_progress import progress
 
 
@@ -44,10 +45,33 @@ def prove(step: str, items: str, tier: str | None) -> dict[str, Any]:
     }
 
 
+@task(task_run_name="learn the route of {step}", persist_result=False)
+def learn(step: str, items: str) -> dict[str, Any]:
+    """Ask, learn and keep; publish the report. Return the figures."""
+    chosen, questions = load_step(step), read_items(Path(items))
+    with progress(f"{chosen.name} route", len(questions)) as ended:
+        found = learn_step_route(chosen, questions, ended=lambda: ended(True))
+    create_markdown_artifact(
+        key=f"tierflow-route-{slugify(found.route.step)}",
+        markdown=route_markdown(found),
+        description=f"{found.route.step}: {found.refusal or 'the route is open'}",
+    )
+    return {
+        "step": found.route.step,
+        "opens": found.chosen is not None,
+        "reason": found.refusal,
+        "without_outcome": len(found.errors),
+        "cost_usd": found.cost_usd,
+    }
+
+
 @flow(name="calibrate")
 def calibrate(step: str, items: str, tier: str | None = None) -> dict[str, Any]:
-    """Calibrate the judge of a step for the answers of a cheaper tier, its own by default."""
-    return prove(step, items, tier)
+    """Learn the route of a step that has one; else calibrate its judge for a cheaper tier.
+
+    `tier`: whose answers are judged, None for those of the step's own.
+    """
+    return learn(step, items) if load_step(step).spec.route else prove(step, items, tier)
 
 
 if __name__ == "__main__":

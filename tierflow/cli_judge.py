@@ -53,7 +53,7 @@ def calibrate(*, step: str, file: Path, tier: str | None, as_json: bool) -> None
     where it was.
     """
     from .cli_steps import load_step  # noqa: PLC0415  # imports Prefect
-    from .tasks.collecting import calibrate_judge, read_items  # noqa: PLC0415  # likewise
+    from .tasks.proving import calibrate_judge, read_items  # noqa: PLC0415  # likewise
 
     task, items = load_step(step), read_items(file)
     with Progress(console=Console(stderr=True)) as bar:
@@ -193,13 +193,7 @@ def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
     if age_s > calibration.max_age_s:
         most = calibration.max_age_s / _DAY_S
         return "closed", f"{age_s / _DAY_S:.1f} days old, over the {most:g} allowed"
-    return _opening(calibration), calibration.reason
-
-
-def _opening(calibration: Calibration) -> str:
-    if calibration.pooled.opens:
-        return "open"
-    return "open in part" if calibration.opens else "closed"
+    return calibration.state, calibration.reason
 
 
 @judge.command("close")

@@ -39,8 +39,7 @@ def train(*, step: str, file: Path, out: Path, tier: str | None, as_json: bool) 
     Calibrate with other items: on those that it learned from, a judge looks better than it is.
     """
     from .cli_steps import load_step  # noqa: PLC0415  # imports Prefect
-    from .tasks.collecting import read_items  # noqa: PLC0415  # likewise
-    from .tasks.training import train_judge  # noqa: PLC0415  # likewise
+    from .tasks.proving import read_items, train_judge  # noqa: PLC0415  # likewise
 
     if not out.parent.is_dir():
         raise click.ClickException(f"There is no folder {out.parent} for --out. Make it first.")

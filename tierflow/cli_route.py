@@ -15,6 +15,7 @@ from rich.table import Table
 from .routing.routes import Routes, open_routes
 from .routing.routes.route import ReachName
 from .settings import settings
+from .tracing.report import usd
 
 if TYPE_CHECKING:
     from .routing.routes.learned import LearnedRoute, Offer
@@ -47,8 +48,7 @@ def learn(*, step: str, file: Path, as_json: bool) -> None:
     what they said is kept for a day, so that learning that broke off goes on where it was.
     """
     from .cli_steps import load_step  # noqa: PLC0415  # imports Prefect
-    from .tasks.collecting import read_items  # noqa: PLC0415  # likewise
-    from .tasks.route_learning import learn_step_route  # noqa: PLC0415  # likewise
+    from .tasks.proving import learn_step_route, read_items  # noqa: PLC0415  # likewise
 
     task, items = load_step(step), read_items(file)
     with Progress(console=Console(stderr=True)) as bar:
@@ -61,6 +61,7 @@ def learn(*, step: str, file: Path, as_json: bool) -> None:
         said = {
             **_as_json(learned),
             "without_answers": len(found.errors),
+            "cost_usd": found.cost_usd,
             "opens": chosen is not None,
             "reason": found.refusal,
             "chosen": None if chosen is None else _row(chosen),
@@ -68,6 +69,7 @@ def learn(*, step: str, file: Path, as_json: bool) -> None:
         click.echo(json.dumps(said, indent=2))
         return
     _print(learned, chosen)
+    click.echo(f"This cost {'an unknown sum' if found.cost_usd is None else usd(found.cost_usd)}.")
     if chosen is None:
         click.echo(f"{task.name}: {found.refusal}. Until then one tier answers alone.")
     else:

@@ -121,6 +121,13 @@ class Calibration(BaseModel):
         return bool(self.open_strata)
 
     @property
+    def state(self) -> Literal["open", "open in part", "closed"]:
+        """Whether the judge may accept: everywhere, in some strata, or nowhere."""
+        if self.pooled.opens:
+            return "open"
+        return "open in part" if self.opens else "closed"
+
+    @property
     def reason(self) -> str:
         """The decision in one line."""
         if not self.strata:

@@ -96,6 +96,39 @@ def test_what_it_asked_is_in_the_cost_table_of_its_run(step: str) -> None:
     assert {row.task_run_id is None for row in rows_of(str(run_id(state)))} == {False}
 
 
+ROUTED = """
+from typing import Literal
+from tierflow import Prompt, Route, llm_task
+
+@llm_task(tier="fast", returns=Literal["even", "odd"], route=Route("frontier", min_quality=0.8))
+def parity(number: str) -> Prompt:
+    return Prompt(prefix="Even or odd?", ask=number)
+"""
+
+
+def test_a_step_with_a_route_has_it_learned(echoing: FakeProvider, project: Path) -> None:
+    def even(body: dict[str, Any]) -> str:
+        return "odd" if int(last(body)[-1]) % 2 else "even"
+
+    (project / "sums.py").write_text(ROUTED)
+    rows = [{"number": f"{n}", "label": "odd" if n % 2 else "even"} for n in range(1, 240)]
+    (project / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    echoing.script("frontier", lambda body: Say({"value": even(body)}, input_tokens=900))
+    echoing.script(
+        "fast", lambda body: Say({"value": even(body) if len(last(body)) < 3 else "even"})
+    )
+    calibrate: Any = load_flow_from_entrypoint(f"{FLOW}:calibrate")
+    state = calibrate("sums.py:parity", "labels.jsonl", return_state=True)
+    found = state.result()
+    assert (found["step"], found["opens"]) == ("parity", True)
+    assert found["cost_usd"] > 0
+    text = report(run_id(state))
+    assert text.startswith("# parity: open")
+    assert "data:image/svg+xml;base64," in text
+    assert "| frontier alone |" in text
+    assert ", chosen** |" in text
+
+
 def test_an_uncalibrated_step_says_so_in_the_run(echoing: FakeProvider, project: Path) -> None:
     (project / "colours.py").write_text(STEP)
     echoing.script("frontier", Say("blue"))

@@ -9,7 +9,7 @@ from tests.fakes import Say
 from tests.fakes.steps import Step
 from tests.tasks.ways import Way
 from tierflow import Answer, Cascade, Prompt, llm_task, schema
-from tierflow.tasks.calibration import Item
+from tierflow.tasks.proving.items import Item
 
 ITEMS = [Item({"number": str(number)}, label={"left": number % 7}) for number in range(400)]
 """Remainders by seven: cheap answers are right below 300, and say "unsure" above."""

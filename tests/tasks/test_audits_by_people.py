@@ -30,8 +30,8 @@ from tests.tasks.ways import Way, both_ways, settled
 from tierflow import llm_task
 from tierflow.routing.gate import Calibrations, Reviews, open_calibrations, open_reviews
 from tierflow.settings import settings
-from tierflow.tasks.calibration import prove
-from tierflow.tasks.collecting import calibrate_judge, collect
+from tierflow.tasks.proving.calibration import prove
+from tierflow.tasks.proving.collecting import calibrate_judge, collect
 
 KEY = base64.urlsafe_b64encode(bytes([1]) * 32).decode()
 FEW = ITEMS[:150]

@@ -30,8 +30,9 @@ from tierflow import Cascade, Prompt, llm_task, schema
 from tierflow.errors import ConfigError
 from tierflow.routing.gate import Calibrations, open_calibrations
 from tierflow.settings import settings
-from tierflow.tasks.calibration import Item, likely_threshold, prove
-from tierflow.tasks.collecting import Collected, calibrate_judge, collect
+from tierflow.tasks.proving.calibration import likely_threshold, prove
+from tierflow.tasks.proving.collecting import Collected, calibrate_judge, collect
+from tierflow.tasks.proving.items import Item
 
 
 @pytest.fixture(autouse=True)

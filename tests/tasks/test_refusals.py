@@ -24,7 +24,7 @@ from tierflow import Prompt
 from tierflow.routing.gate import Calibrations, Consult, State, TellClosed, open_calibrations
 from tierflow.settings import settings
 from tierflow.tasks import hands
-from tierflow.tasks.collecting import calibrate_judge
+from tierflow.tasks.proving.collecting import calibrate_judge
 from tierflow.tasks.spec import Surroundings
 
 FEW = ITEMS[:150]

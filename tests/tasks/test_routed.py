@@ -13,8 +13,8 @@ from tests.fakes.steps import Step
 from tests.tasks.ways import Way, both_ways, settled
 from tierflow import Answer, Cascade, Prompt, Route, llm_task, schema
 from tierflow.errors import AllDeploymentsFailedError, ConfigError
-from tierflow.tasks.calibration import Item
-from tierflow.tasks.route_learning import learn_step_route
+from tierflow.tasks.proving.items import Item
+from tierflow.tasks.proving.routes import learn_step_route
 
 SUMS, POEMS = 180, 90
 

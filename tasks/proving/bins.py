@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..bounds import lower_share, upper_share
+from ...bounds import lower_share, upper_share
 from .calibration import Outcome
 
 BINS = 10

@@ -1,26 +1,27 @@
-"""Aside: what a calibration or a training asks about one item, beside the step's own answers.
+"""Aside: what proving or teaching asks about one item, beside the step's own answers.
 
 It is accounted for under a step of its own, "STEP (calibration)": one row of the ledger an item.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..request import Request
-from ..routing import Trail
-from ..tracing import Within, span_ids, step_attributes
-from .account import answer_without, calls_of, row_of
-from .spec import Account
-from .step import Plan, Step
+from ...request import Request
+from ...routing import Trail
+from ...tracing import Within, span_ids, step_attributes
+from ..account import answer_without, calls_of, row_of
+from ..spec import Account
+from ..step import Plan, Step
 
 T = TypeVar("T")
+Kind: TypeAlias = Literal["calibration", "training", "route"]
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
     """What was asked about one item so far. `trails`: a tier's, or a judge's, each."""
 
-    kind: Literal["calibration", "training"]
+    kind: Kind
     trails: list[Trail] = field(default_factory=list[Trail])
 
     def trail(self) -> Trail:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AllDeploymentsFailedError, AttemptError, ConfigError, UnparseableReplyError
-from ..routing import Cascade, NamedTier, Question, Trail, ask_of, ask_tier, text_of
-from ..routing.learned import (
+from ...errors import AllDeploymentsFailedError, AttemptError, ConfigError, UnparseableReplyError
+from ...routing import Cascade, NamedTier, Question, Trail, ask_of, ask_tier, text_of
+from ...routing.learned import (
     Fitted,
     GainScorer,
     Recorded,
@@ -24,19 +24,15 @@ from ..routing.learned import (
     refuse,
     weigh,
 )
-from ..routing.trained import STRATUM, TrainedJudge
-from ..tracing.prefect_ui import report_at_end
+from ...routing.trained import STRATUM, TrainedJudge
+from ..decorator import LLMTask
+from ..plan import begun
+from ..spec import StepSpec, Surroundings
+from ..step import Plan, Step
 from .aside import Aside
-from .batch import each
-from .body import around_here
-from .calibration import Item, label_text, pair_of
-from .collecting import check_askable, prompt_call
-from .decorator import LLMTask
-from .drive import drive
-from .hands import hands
-from .plan import begun
-from .spec import StepSpec, Surroundings
-from .step import Plan, Step
+from .asking import ask_each, begin
+from .calibration import pair_of
+from .items import Item, label_text
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
@@ -150,34 +146,17 @@ def train_judge(
     that is there twice counts once. Raises ConfigError for what cannot be learned from: before
     anything is asked for an async step, one without a cascade, or fewer than 50 items.
     """
-    report_at_end()
-    places = dict[str, int]()
-    for at, item in enumerate(items):
-        places.setdefault(item.key, at)
-    once = [items[at] for at in places.values()]
-    check_askable(step, once)
-    if len(once) < FEWEST:
-        raise ConfigError(f"{len(once)} items teach nothing. Give at least {FEWEST}.")
-    mine, cheap = hands(), tier or step.spec.tier
-    first = drive(begun(step.spec, around_here(mine)), mine, prompt_call(step, once[0]))
+    count = len({item.key for item in items})
+    first, cheap = begin(step, items), tier or step.spec.tier
+    if count < FEWEST:
+        raise ConfigError(f"{count} items teach nothing. Give at least {FEWEST}.")
     pair_of(first, cheap)
 
-    def ask(row: Mapping[str, Any]) -> Lesson:
-        item: Item = row["item"]
-        plan = lesson_plan(step.spec, around_here(mine), cheap, item, Aside("training"))
-        return drive(plan, mine, prompt_call(step, item))
+    def plan(around: Surroundings, item: Item, aside: Aside) -> Plan[Lesson]:
+        return lesson_plan(step.spec, around, cheap, item, aside)
 
-    for _ in range(len(items) - len(once)):
-        ended()
-    rows = [{"item": item} for item in once]
-    found = each(ask, rows, mine.settings.batch.concurrency, lambda _: ended())
-    errors = {
-        at: one
-        for at, one in zip(places.values(), found, strict=True)
-        if isinstance(one, Exception)
-    }
-    lessons = [one for one in found if isinstance(one, Lesson)]
-    return learn(lessons, errors, weak=cheap, strong=first.chain.strongest.name)
+    asked = ask_each(step, items, "training", plan, ended)
+    return learn(asked.found, asked.errors, weak=cheap, strong=first.chain.strongest.name)
 
 
 def learn(

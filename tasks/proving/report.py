@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from .bins import bins_of
 from .calibration import Outcome, Proof
-from .calibration_bins import bins_of
-from .calibration_curve import Curve, Policy, curve_of
-from .calibration_lengths import by_length
-from .calibration_pictures import curve_picture, reliability_picture
+from .curve import Curve, Policy, curve_of
+from .lengths import by_length
+from .pictures import curve_picture, reliability_picture
 
 _MOST_ROWS = 10
 
@@ -15,10 +15,9 @@ def markdown(proof: Proof, outcomes: Sequence[Outcome]) -> str:
     """Return the decision, a reliability diagram and the cost-quality curve of all outcomes."""
     calibration = proof.calibration
     proved = sum(each.counts.count for each in calibration.strata.values())
-    state = "open" if calibration.pooled.opens else "closed"
     return "\n".join(
         (
-            f"# {calibration.step}: {state}",
+            f"# {calibration.step}: {calibration.state}",
             "",
             (
                 f"{calibration.reason}. Proven with confidence {calibration.confidence:g} on the "

@@ -18,12 +18,13 @@ from tests.fakes import FakeProvider, Say
 from tierflow import Cascade, Prompt, llm_task, schema
 from tierflow.bounds import lower_share, upper_share
 from tierflow.routing.gate import Binding
-from tierflow.tasks.calibration import Item, Outcome, prove
-from tierflow.tasks.calibration_bins import bins_of
-from tierflow.tasks.calibration_curve import Curve, curve_of
-from tierflow.tasks.calibration_lengths import Third, by_length, chance_of_more, thirds
-from tierflow.tasks.calibration_report import markdown
-from tierflow.tasks.collecting import collect
+from tierflow.tasks.proving.bins import bins_of
+from tierflow.tasks.proving.calibration import Outcome, prove
+from tierflow.tasks.proving.collecting import collect
+from tierflow.tasks.proving.curve import Curve, curve_of
+from tierflow.tasks.proving.items import Item
+from tierflow.tasks.proving.lengths import Third, by_length, chance_of_more, thirds
+from tierflow.tasks.proving.report import markdown
 
 BOUND_TO = Binding(models=("fast", "frontier"), prompt="p", judge="j")
 RULE = Cascade(to="frontier", judge=schema(), max_loss=0.2)

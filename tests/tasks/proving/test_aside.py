@@ -10,8 +10,8 @@ from tests.fakes.steps import Step
 from tests.tasks.conftest import Rows
 from tests.tasks.remainders import ITEMS, Remainder, a_step, ask, cheaply, said, seventh
 from tierflow import Cascade, agreement, llm_task, trained
-from tierflow.tasks.collecting import Collected, calibrate_judge, collect
-from tierflow.tasks.training import train_judge
+from tierflow.tasks.proving.collecting import Collected, calibrate_judge, collect
+from tierflow.tasks.proving.training import train_judge
 
 FEW = ITEMS[:25]
 ONE_USD = (10 * PRICES["input_usd_per_mtok"] + PRICES["output_usd_per_mtok"]) / 1e6

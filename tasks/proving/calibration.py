@@ -4,24 +4,24 @@ Both tiers answer labelled items, the judge scores the cheap reply, and what is 
 the counts. Decides only; collecting.py asks.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import ConfigError, PromptError, UnparseableReplyError
-from ..request import canonical_json
-from ..routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
-from ..routing.gate import Binding, Calibration, Judged, calibrate
+from ...errors import ConfigError, UnparseableReplyError
+from ...routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
+from ...routing.gate import Binding, Calibration, Judged, calibrate
+from ..gated import binding_of, gate_of
+from ..plan import begun
+from ..spec import StepSpec, Surroundings
+from ..step import Plan, Step
 from .aside import Aside
-from .gated import binding_of, gate_of
-from .plan import begun
-from .spec import StepSpec, Surroundings
-from .step import Plan, Step
+from .asking import summed
+from .items import Item, falls_below, label_text
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
@@ -31,24 +31,6 @@ _LEARN_SHARE = 0.4
 
 _FEWEST = 20
 _LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.999
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A question: the step's arguments by name. `stratum`: its kind, where the prompt names none.
-
-    `label`: the right result as JSON data, None where the strongest tier's is to count as right.
-    """
-
-    arguments: Mapping[str, Any]
-    label: Any = None
-    stratum: str = "all"
-
-    @property
-    def key(self) -> str:
-        """A hash of all of it."""
-        whole = canonical_json([dict(self.arguments), self.label, self.stratum])
-        return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
 class Outcome(BaseModel):
@@ -152,16 +134,6 @@ def _question(step: Step[T], trail: Trail) -> Question[T]:
     return Question(step.request, step.spec.returns.read, trail)
 
 
-def label_text(spec: StepSpec[Any], item: Item) -> str:
-    """Return an item's label as a reply that holds it. Raises ConfigError for another type's."""
-    try:
-        return spec.returns.write(item.label)
-    except PromptError:
-        raise ConfigError(
-            f"A label does not fit the results of {spec.name}. Give values that it could return."
-        ) from None
-
-
 def prove(step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome]) -> Proof:
     """Return what outcomes prove of a judge, as of the oldest of them.
 
@@ -229,7 +201,7 @@ def _watch_floor(good: Sequence[bool], items: int, max_loss: float) -> float:
 
 
 def _chooses(outcome: Outcome) -> bool:
-    return int(outcome.item[:8], 16) < _LEARN_SHARE * 2**32
+    return falls_below(_LEARN_SHARE, outcome.item)
 
 
 def likely_threshold(outcomes: Sequence[Outcome], *, max_loss: float, proving: int) -> float:
@@ -277,9 +249,3 @@ def _saving(outcomes: Sequence[Outcome], accepted: NDArray[np.bool_]) -> float |
     if cheap is None or judge is None or not strong or escalated is None:
         return None
     return 1 - (cheap + judge + escalated) / strong
-
-
-def summed(costs: Iterable[float | None]) -> float | None:
-    """Return the sum of costs; None if one is unknown."""
-    known = list(costs)
-    return None if None in known else sum(cost for cost in known if cost is not None)

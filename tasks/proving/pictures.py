@@ -6,7 +6,7 @@ Each is the `data:` URI of an image. Proves nothing.
 from collections.abc import Sequence
 from math import inf
 
-from ..tracing.pictures import (
+from ...tracing.pictures import (
     GROUND,
     INK,
     MAIN,
@@ -21,8 +21,8 @@ from ..tracing.pictures import (
     dress,
     new_figure,
 )
-from .calibration_bins import BINS, Bin
-from .calibration_curve import Curve, Policy
+from .bins import BINS, Bin
+from .curve import Curve, Policy
 
 _WIDTH_PX = 672
 _MOST_THRESHOLDS = 200

@@ -13,7 +13,7 @@ from .supermodels import AnySupermodels, choose, read_supermodels
 
 Floats = NDArray[np.float64]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from tierflow.routing.learned import (
     GainScorer,
     Recorded,
     Recordings,
-    describe,
     describe_all,
     fit_scorer,
 )
@@ -154,20 +153,3 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
         fit_scorer(items.at(few), np.ones(20), np.ones(20))
     with pytest.raises(ValueError, match="alike good"):
         fit_scorer(items, np.ones(COUNT), np.ones(COUNT))
-
-
-@pytest.mark.parametrize("value", ["", "A", "Z", "é", "not a choice", "\x00"])
-def test_any_value_is_described_by_the_same_names(value: str) -> None:
-    usual = describe("Which?\none\ntwo", "It is one. The answer is (A).", "A")
-    found = describe("", "", value)
-    assert list(found) == list(usual)
-    assert all(np.isfinite(each) for each in found.values())
-
-
-def test_a_choice_is_compared_with_the_reasoning() -> None:
-    ask = "How much?\n10 km\n12.5 km\nnone of these"
-    fits = describe(ask, "5 times 2.5 is 12.5. The answer is (B).", "B")
-    off = describe(ask, "5 times 2.5 is 12.5. The answer is (A).", "A")
-    assert (fits["number_reached"], off["number_reached"]) == (1, 0)
-    assert fits["number_off"] < off["number_off"]
-    assert describe(ask, "It is not there.", "C")["choice_is_none_of"] == 1

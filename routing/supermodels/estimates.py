@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from ..learned import Recordings
 from ..learned.features import describe
-from .linear import Linear, Scaling, fit_logistic, fit_ridge, plain, sigmoid
+from .linear import Bent, Linear, Scaling, fit_bent, fit_logistic, fit_ridge, plain, sigmoid
 from .words import Words, fit_words
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _RIDGE = 50.0
-_LOGISTIC = 100.0
+_BENT = 200.0
+_LOGISTIC = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Estimates:
     strata: tuple[str, ...]
     words: Words
     ask: Linear
-    replies: tuple[Linear, ...]
+    replies: tuple[Bent, ...]
     right: Mapping[int, Logistic]
 
     def read(self, ask: str, stratum: str, replies: Mapping[str, Reply]) -> Readings:
@@ -133,7 +134,7 @@ class Estimates:
             tuple(read["strata"]),
             Words.from_json(read["words"]),
             Linear.from_json(read["ask"]),
-            tuple(Linear.from_json(each) for each in read["replies"]),
+            tuple(Bent.from_json(each) for each in read["replies"]),
             {int(run): _logistic(each) for run, each in read["right"].items()},
         )
 
@@ -163,7 +164,8 @@ def learn(recordings: Recordings) -> Learned:
     quality = np.stack([recordings[model].quality for model in models], axis=1)
     words, scores = fit_words(recordings.asks, quality)
     matrices = _matrices(recordings, models, strata, scores)
-    (ask, first), *rest = [fit_ridge(matrix, quality, _RIDGE) for matrix in matrices]
+    ask, first = fit_ridge(matrices[0], quality, _RIDGE)
+    rest = [fit_bent(matrix, quality, _BENT) for matrix in matrices[1:]]
     readings = Readings(
         first,
         {at: unseen for at, (_, unseen) in enumerate(rest)},
@@ -176,7 +178,7 @@ def learn(recordings: Recordings) -> Learned:
         fitted = [fit_logistic(designs[run], each, _LOGISTIC) for each in quality.T]
         right[run] = Logistic(scaling, np.stack([weights for weights, _ in fitted], axis=1))
         chances[run] = np.stack([unseen for _, unseen in fitted], axis=1)
-    replies = tuple(linear for linear, _ in rest)
+    replies = tuple(bent for bent, _ in rest)
     return Learned(Estimates(models, strata, words, ask, replies, right), chances, designs)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _FAR = 5.0
+_BENDS = (0.25, 0.5, 0.75)
 _STEPS = 12
 _CONVERGED = 1e-3
 _LEAST_SLOPE = 1e-6
@@ -64,6 +65,27 @@ class Linear:
         return cls(Scaling(found["center"], scale), found["weights"], found["bias"])
 
 
+@dataclass(frozen=True, slots=True)
+class Bent:
+    """(d,) numbers to (k,), along lines that bend. `knots`: (3, d), where; `linear`: of 4 d."""
+
+    knots: Floats
+    linear: Linear
+
+    def __call__(self, matrix: Floats) -> Floats:
+        """Return (..., k) for (..., d)."""
+        return self.linear(_bend(matrix, self.knots))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists of numbers."""
+        return {"knots": plain(self.knots), "linear": self.linear.to_json()}
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> "Bent":
+        """Read what `to_json` wrote."""
+        return cls(np.array(read["knots"], np.float64), Linear.from_json(read["linear"]))
+
+
 def plain(values: Floats) -> list[Any]:
     """Return lists of numbers with ten digits, which is more than was learned."""
     rounded = np.array([float(f"{each:.10g}") for each in values.ravel()], np.float64)
@@ -80,6 +102,13 @@ def fit_ridge(matrix: Floats, targets: Floats, penalty: float) -> tuple[Linear, 
     leverage = np.einsum("ij,ji->i", x, solve) + 1 / len(x)
     unseen = targets - (targets - x @ weights - mean) / (1 - leverage)[:, None]
     return Linear(scaling, weights, mean), unseen
+
+
+def fit_bent(matrix: Floats, targets: Floats, penalty: float) -> tuple[Bent, Floats]:
+    """Learn as `fit_ridge` does, but each number's line may bend at its quartiles."""
+    knots: Floats = np.quantile(matrix, _BENDS, axis=0)
+    linear, unseen = fit_ridge(_bend(matrix, knots), targets, penalty)
+    return Bent(knots, linear), unseen
 
 
 def fit_logistic(x: Floats, target: Floats, penalty: float) -> tuple[Floats, Floats]:
@@ -108,6 +137,11 @@ def fit_logistic(x: Floats, target: Floats, penalty: float) -> tuple[Floats, Flo
     leverage = np.einsum("ij,ij->i", x @ inverse, x)
     without = x @ weights - leverage / (1 - slope * leverage) * (target - chance)
     return weights, sigmoid(without)
+
+
+def _bend(matrix: Floats, knots: Floats) -> Floats:
+    above = np.maximum(matrix[..., None, :] - knots, 0)
+    return np.concatenate((matrix, above.reshape(*matrix.shape[:-1], -1)), axis=-1)
 
 
 def sigmoid(values: Floats) -> Floats:

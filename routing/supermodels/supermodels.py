@@ -17,7 +17,7 @@ from .linear import fit_logistic, plain, sigmoid
 
 Floats = NDArray[np.float64]
 
-_PENALTY = 100.0
+_PENALTY = 30.0
 _POINTS = 128
 _JITTER = 1e-9
 

@@ -19,7 +19,7 @@ from tierflow.routing.supermodels import (
     replay,
     study,
 )
-from tierflow.routing.supermodels.linear import fit_logistic, fit_ridge
+from tierflow.routing.supermodels.linear import Bent, fit_bent, fit_logistic, fit_ridge
 
 COSTS = {"small": 0.001, "middle": 0.004, "large": 0.02}
 
@@ -240,3 +240,19 @@ def test_leaving_an_item_out_is_fitting_without_it() -> None:
     assert abs(ridge[7, 0] - without(matrix[7])[0]) < 0.01
     assert abs(ridge[7, 0] - without(matrix[7])[0]) < abs(ridge[7, 0] - linear(matrix[7])[0])
     assert abs(logistic[7] - chance) < 0.01
+
+
+def test_a_line_bends_where_what_counts_lies_in_the_middle() -> None:
+    random = np.random.default_rng(0)
+    matrix = random.uniform(-1, 1, size=(400, 2))
+    target = 1 - np.abs(matrix[:, :1])
+
+    straight, _ = fit_ridge(matrix, target, 1.0)
+    bent, unseen = fit_bent(matrix, target, 1.0)
+    again = Bent.from_json(json.loads(json.dumps(bent.to_json())))
+
+    missed = np.abs(bent(matrix) - target).mean()
+    assert missed < 0.2 * np.abs(straight(matrix) - target).mean()
+    assert missed < np.abs(unseen - target).mean()
+    assert np.allclose(again(matrix), bent(matrix))
+    assert again(matrix[0]) == pytest.approx(bent(matrix)[0])

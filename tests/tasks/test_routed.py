@@ -45,9 +45,9 @@ def dearly(body: dict[str, Any]) -> Step:
 
 ITEMS = [
     *(Item({"question": f"Add {n} and 7."}, label={"text": right(f"Add {n} and 7.")})
-      for n in range(SUMS)),
+      for n in range(0, 2 * SUMS, 2)),
     *(Item({"question": f"Write a poem on {n}!"}, label={"text": right(f"Write a poem on {n}!")})
-      for n in range(POEMS)),
+      for n in range(0, 2 * POEMS, 2)),
 ]  # fmt: skip
 
 
@@ -156,47 +156,47 @@ class TestOpen:
     """With it each question goes its own way."""
 
     def test_an_easy_question_is_answered_cheaply(self, way: Way, provider: FakeProvider) -> None:
-        found = answer(way, "Add 1000 and 7.")
-        assert (found.tier, found.value.text) == ("fast", right("Add 1000 and 7."))
+        found = answer(way, "Add 101 and 7.")
+        assert (found.tier, found.value.text) == ("fast", right("Add 101 and 7."))
         assert asked(provider) == ["fast"]
         assert found.verdicts[-1].accepted
         assert found.escalations == 0
 
     def test_a_hard_one_is_answered_well(self, way: Way) -> None:
-        found = answer(way, "Write a poem on 1000!")
-        assert (found.tier, found.value.text) == ("frontier", right("Write a poem on 1000!"))
+        found = answer(way, "Write a poem on 101!")
+        assert (found.tier, found.value.text) == ("frontier", right("Write a poem on 101!"))
 
     def test_routing_asks_one_tier(self, way: Way, provider: FakeProvider) -> None:
-        answer(way, "Write a poem on 1000!", reach="routing")
+        answer(way, "Write a poem on 101!", reach="routing")
         assert asked(provider) == ["frontier"]
 
     def test_a_cascade_asks_in_order(self, way: Way, provider: FakeProvider) -> None:
-        found = answer(way, "Write a poem on 1000!", reach="cascade")
+        found = answer(way, "Write a poem on 101!", reach="cascade")
         assert asked(provider) == ["fast", "frontier"]
         assert found.escalations == 1
 
     def test_an_answer_is_kept_for_its_own_way_only(self, way: Way) -> None:
-        assert answer(way, "Add 1000 and 7.").cache == "miss"
-        assert answer(way, "Add 1000 and 7.").cache == "exact"
-        assert answer(way, "Add 1000 and 7.", reach="cascade").cache == "miss"
+        assert answer(way, "Add 101 and 7.").cache == "miss"
+        assert answer(way, "Add 101 and 7.").cache == "exact"
+        assert answer(way, "Add 101 and 7.", reach="cascade").cache == "miss"
 
     def test_a_tier_that_is_down_is_passed_by(self, way: Way, provider: FakeProvider) -> None:
         provider.script("fast", Fail(503))
-        found = answer(way, "Add 1000 and 7.")
-        assert (found.tier, found.value.text) == ("frontier", right("Add 1000 and 7."))
+        found = answer(way, "Add 101 and 7.")
+        assert (found.tier, found.value.text) == ("frontier", right("Add 101 and 7."))
         assert found.failures
 
     def test_a_reply_that_cannot_be_used_is_never_taken(
         self, way: Way, provider: FakeProvider
     ) -> None:
         provider.script("fast", Say("no JSON"))
-        assert answer(way, "Add 1000 and 7.").tier == "frontier"
+        assert answer(way, "Add 101 and 7.").tier == "frontier"
 
     def test_when_all_are_down_it_says_so(self, way: Way, provider: FakeProvider) -> None:
         provider.script("fast", Fail(503))
         provider.script("frontier", Fail(503))
         with pytest.raises(AllDeploymentsFailedError):
-            answer(way, "Add 1000 and 7.")
+            answer(way, "Add 101 and 7.")
 
 
 class TestLearning:
@@ -219,7 +219,7 @@ class TestLearning:
 
     def test_a_tier_that_is_down_teaches_nothing(self, provider: FakeProvider) -> None:
         provider.script(
-            "fast", lambda body: Fail(503) if said(body) == "Add 3 and 7." else cheaply(body)
+            "fast", lambda body: Fail(503) if said(body) == "Add 6 and 7." else cheaply(body)
         )
         found = learn_step_route(a_step(), ITEMS)
         assert list(found.errors) == [3]

@@ -6,7 +6,7 @@ from .decision import Cause, Closed, Open, decide
 from .drift import Drift
 from .effects import Audited, Consult, ForReview, Known, TellClosed
 from .opening import open_calibrations, open_reviews
-from .pairs import Pairs, balance_lower, loss_upper, loss_upper_of_paired, precision_floor
+from .pairs import Pairs, balance_lower, loses_less, loss_upper, precision_floor
 from .reliability import Reliability, auroc, calibration_error, kappa_of, reliability
 from .reviews import Review, Reviewed, Reviews
 from .store import Audit, Calibrations, Hand, Refusal, State
@@ -48,8 +48,8 @@ __all__ = [
     "calibration_error",
     "decide",
     "kappa_of",
+    "loses_less",
     "loss_upper",
-    "loss_upper_of_paired",
     "open_calibrations",
     "open_reviews",
     "precision_floor",

@@ -5,7 +5,7 @@ stay closed, each opens with probability 1 - confidence at most. (For all k of t
 for the confidence 1 - (1 - confidence) / k.) Which rule applies depends on what is known, never on
 how it came out:
 
-paired       every item's strong reply is known: loss_upper_of_paired <= max_loss
+paired       every item's strong reply is known: loses_less than max_loss
 break-even   outcomes of other pairs are known:  loss_upper <= max_loss
 floor        neither: the lower bound of accuracy, and of balanced accuracy, >= floor
 
@@ -15,13 +15,13 @@ closed, and so is a question of unknown stratum unless pooled opens.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...errors import StoreError
-from .pairs import Pairs, loss_upper, loss_upper_of_paired, precision_floor
+from .pairs import Pairs, loses_less, loss_upper, precision_floor
 from .reliability import Reliability, auroc, calibration_error, reliability
 from .tally import FROZEN, Choices, Compared, Counts, Judged, Tally, total
 
@@ -32,6 +32,10 @@ MAX_AGE_S = 30 * 86_400.0
 """How long a calibration proves anything where a cascade says nothing else."""
 
 _LEAST_WATCHED, _MOST_WATCHED = 0.05, 0.95
+
+
+def _is_blank(text: str) -> bool:
+    return not text
 
 
 def _is_usual(max_age_s: float) -> bool:
@@ -82,6 +86,7 @@ class Calibration(BaseModel):
     `threshold`: the least score that is accepted; it was chosen on other items than these.
     `watch_floor`: the least share of right ones among accepted answers that audits may show.
     `max_age_s`: of the cascade that it was asked for; that of the one in use decides.
+    `pointless`: why a cascade does not pay, "" where it does: then it stays closed, proof or not.
     `ece`, `auroc`: of the scores of all items, None without scores or labels of both kinds.
     """
 
@@ -104,6 +109,7 @@ class Calibration(BaseModel):
     # Left out where it is the usual one: records from before it keep their id, and workers from
     # before it read the new ones.
     max_age_s: float = Field(default=MAX_AGE_S, exclude_if=_is_usual)
+    pointless: str = Field(default="", exclude_if=_is_blank)
 
     @property
     def id(self) -> str:
@@ -123,6 +129,8 @@ class Calibration(BaseModel):
     @property
     def state(self) -> Literal["open", "open in part", "closed"]:
         """Whether the judge may accept: everywhere, in some strata, or nowhere."""
+        if self.pointless:
+            return "closed"
         if self.pooled.opens:
             return "open"
         return "open in part" if self.opens else "closed"
@@ -130,12 +138,29 @@ class Calibration(BaseModel):
     @property
     def reason(self) -> str:
         """The decision in one line."""
+        if self.pointless:
+            return self.pointless
         if not self.strata:
             return "no labelled items"
         if len(self.strata) == 1 or self.pooled.opens:
             return self.pooled.reason
         open_ = ", ".join(self.open_strata) or "none"
         return f"{len(self.open_strata)} of {len(self.strata)} strata open: {open_}"
+
+    def only(self, strata: Collection[str]) -> Self:
+        """Return the calibration with every other stratum closed."""
+        kept = {
+            name: each
+            if name in strata or not each.opens
+            else each.model_copy(
+                update={"opens": False, "reason": f"{each.reason}; not at a safer threshold"}
+            )
+            for name, each in self.strata.items()
+        }
+        pooled = self.pooled.model_copy(
+            update={"opens": self.pooled.opens and all(each.opens for each in kept.values())}
+        )
+        return self.model_copy(update={"strata": kept, "pooled": pooled})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -223,12 +248,9 @@ class _Rules:
 
     def stratum(self, counts: Counts, pairs: Pairs | None) -> Stratum:
         if isinstance(counts, Tally) and counts.paired == counts.count > 0:
-            loss = loss_upper_of_paired(counts, self._confidence)
-            said = f"of {counts.count} pairs {counts.won} were won and {counts.lost} lost"
-            return self._by_loss(counts, None, loss, said)
+            return self._paired(counts)
         if pairs is not None and pairs.count:
-            loss = loss_upper(counts, pairs, self._confidence)
-            return self._by_loss(counts, pairs, loss, _rates(counts, pairs))
+            return self._break_even(counts, pairs)
         found = reliability(counts, self._confidence)
         proven = found.accuracy_lower
         if found.balanced_lower is not None:
@@ -255,13 +277,25 @@ class _Rules:
         reason = f"closed in {', '.join(closed)}; all together: {found.reason}"
         return found.model_copy(update={"opens": False, "reason": reason})
 
-    def _by_loss(self, counts: Counts, pairs: Pairs | None, loss: float, said: str) -> Stratum:
-        # Where nothing is accepted nothing is lost, and nothing gained either.
+    # Where nothing is accepted nothing is lost, and nothing gained either: both rules stay closed.
+
+    def _paired(self, counts: Tally) -> Stratum:
+        opens = counts.accepted > 0 and loses_less(counts, self._max_loss, self._confidence)
+        reason = (
+            f"of {counts.count} pairs {counts.won} were won and {counts.lost} lost, which "
+            f"{'proves' if opens else 'does not prove'} a loss below {self._max_loss:.2%}"
+        )
+        return Stratum(counts=counts, rule="paired", opens=opens, reason=reason)
+
+    def _break_even(self, counts: Counts, pairs: Pairs) -> Stratum:
+        loss = loss_upper(counts, pairs, self._confidence)
         opens = loss <= self._max_loss and counts.accepted > 0
         words = "within" if opens else "over"
-        reason = f"{said}; up to {loss:.2%} is lost, {words} the {self._max_loss:.2%} allowed"
-        rule: Literal["paired", "break-even"] = "paired" if pairs is None else "break-even"
-        return Stratum(counts=counts, rule=rule, opens=opens, reason=reason, pairs=pairs)
+        reason = (
+            f"{_rates(counts, pairs)}; up to {loss:.2%} is lost, {words} the "
+            f"{self._max_loss:.2%} allowed"
+        )
+        return Stratum(counts=counts, rule="break-even", opens=opens, reason=reason, pairs=pairs)
 
 
 def _rates(counts: Counts, pairs: Pairs) -> str:

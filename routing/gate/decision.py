@@ -7,7 +7,15 @@ from .calibration import MAX_AGE_S, Binding, Calibration
 from .store import State
 
 Cause = Literal[
-    "missing", "stale", "foreign", "unproven", "unknown stratum", "drift", "by hand", "in doubt"
+    "missing",
+    "stale",
+    "foreign",
+    "unproven",
+    "pointless",
+    "unknown stratum",
+    "drift",
+    "by hand",
+    "in doubt",
 ]
 
 _DAY_S = 86_400.0
@@ -118,6 +126,8 @@ def _by_strata(calibration: Calibration, stratum: str | None) -> Open | Closed:
             f"Nothing was measured in the stratum {stratum!r:.60}. Known: {known}. {_REMEDY} with "
             "labels of it.",
         )
+    if calibration.pointless:
+        return Closed("pointless", f"{calibration.pointless}. Drop the cascade.")
     if not found.opens:
         return Closed(
             "unproven",

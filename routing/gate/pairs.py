@@ -8,7 +8,7 @@ right replies that the judge accepts and FAR that of wrong ones, the accuracy ch
          = TAR p10 - FAR p01,
 
 the second line if the verdict says nothing of the strong reply that the weak one's rightness does
-not (`loss_upper` assumes it, `loss_upper_of_paired` does not). So nothing is lost iff FAR / TAR <=
+not (`loss_upper` assumes it, `loses_less` does not). So nothing is lost iff FAR / TAR <=
 p10 / p01, and a judge that is right in a share r of cases either way needs r >= r* = p01 / (p10 +
 p01). With d = p10 + p01 and s = p10 / d,
 
@@ -29,6 +29,7 @@ from .tally import FROZEN, Choices, Counts, Tally
 
 _OF_BALANCE = 0.8
 _CUTS = 60
+_HALF = 0.5
 
 
 class Pairs(BaseModel):
@@ -86,21 +87,24 @@ def loss_upper(counts: Counts, pairs: Pairs, confidence: float) -> float:
     return max(0.0, -balance) * upper_share(pairs.unequal, pairs.count, for_unequal)
 
 
-def loss_upper_of_paired(tally: Tally, confidence: float) -> float:
-    """Return the same from items whose strong reply is known, without any assumption.
+def loses_less(tally: Tally, max_loss: float, confidence: float) -> bool:
+    """Tell whether items whose strong reply is known prove that accepting costs less than that.
 
-    Of the accepted items with one right reply, let w be the share won: gain = d' (2 w - 1), with d'
-    the share of such items. Raises ValueError where an item's strong reply is not known.
+    Without any assumption: each item loses 1, 0 or -1, and bets against "the mean loss is
+    `max_loss` or more" must win what is reached by chance with probability 1 - confidence at most
+    (see `learned.evidence`). For a `max_loss` of 0: of the items that were won or lost, more than
+    half were won, by an exact bound. Raises ValueError where an item's strong reply is not known.
     """
     if tally.paired != tally.count:
         raise ValueError(
             f"Of {tally.count} items, {tally.count - tally.paired} lack the strong tier's reply. "
             "Give loss_upper the outcomes of other pairs instead."
         )
-    for_balance, for_unequal = _shared(confidence)
-    decided = tally.won + tally.lost
-    balance = 2 * lower_share(tally.won, decided, for_balance) - 1
-    return max(0.0, -balance) * upper_share(decided, tally.count, for_unequal)
+    if max_loss == 0:
+        return lower_share(tally.won, tally.won + tally.lost, confidence) >= _HALF
+    from ..learned.evidence import is_less  # noqa: PLC0415  # imports numpy
+
+    return is_less({1: tally.lost, -1: tally.won}, tally.count, max_loss, confidence)
 
 
 def balance_lower(counts: Counts, pairs: Pairs, confidence: float) -> float:

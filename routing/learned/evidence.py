@@ -6,6 +6,7 @@ It needs 1 / error by Markov's inequality. For losses of -1, 0 and 1 alone, as b
 are right or wrong, the wealth that is needed is computed exactly: about a tenth of that.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -39,6 +40,19 @@ def log_wealth(losses: Floats, max_loss: float) -> float:
         np.float64
     )
     return float(_log_mean(grown[None])[0])
+
+
+def is_less(losses: Mapping[int, int], count: int, max_loss: float, confidence: float) -> bool:
+    """Tell whether losses of -1, 0 and 1 prove, with that confidence, a mean below `max_loss`.
+
+    `losses`: how many items lost 1 and how many -1, of `count` in all.
+    """
+    values = np.repeat(
+        np.array([1.0, -1.0, 0.0]),
+        [losses[1], losses[-1], count - losses[1] - losses[-1]],
+    )
+    needed = needed_log_wealth(count, max_loss, 1 - confidence, exact=True)
+    return log_wealth(values, max_loss) >= needed
 
 
 def needed_log_wealth(count: int, max_loss: float, error: float, *, exact: bool) -> float:

@@ -4,7 +4,7 @@ Both tiers answer labelled items, the judge scores the cheap reply, and what is 
 the counts. Decides only; collecting.py asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from ...errors import ConfigError, UnparseableReplyError
 from ...routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
 from ...routing.gate import Binding, Calibration, Judged, calibrate
+from ...routing.learned import plan_path
+from ...routing.learned.economics import LEAST_SAVING
 from ..gated import binding_of, gate_of
 from ..plan import begun
 from ..spec import StepSpec, Surroundings
@@ -154,38 +156,53 @@ def prove(step: str, tier: str, rule: Cascade, outcomes: Sequence[Outcome]) -> P
     learn = [each for each in outcomes if _chooses(each)]
     other = [each for each in outcomes if not _chooses(each)]
     max_loss = rule.max_loss if rule.max_loss is not None else 0.01
-    threshold = likely_threshold(learn, max_loss=max_loss, proving=len(other))
-    judged = [
-        Judged(
-            each.score >= threshold,
-            each.right,
-            each.stratum,
-            score=each.score,
-            strong_right=each.strong_right,
+    at = min(each.at for each in outcomes)
+
+    def at_threshold(threshold: float) -> Calibration:
+        return calibrate(
+            gate_of(step, tier),
+            [_judged(each, threshold) for each in other],
+            outcomes[0].bound_to,
+            at=at,
+            threshold=threshold,
+            max_loss=max_loss,
+            confidence=rule.confidence,
+            max_age_s=rule.max_age_s,
         )
-        for each in other
-    ]
-    calibration = calibrate(
-        gate_of(step, tier),
-        judged,
-        outcomes[0].bound_to,
-        at=min(each.at for each in outcomes),
-        threshold=threshold,
-        max_loss=max_loss,
-        confidence=rule.confidence,
-        max_age_s=rule.max_age_s,
+
+    calibration = _last_proven(map(at_threshold, thresholds(learn, max_loss=max_loss)))
+    accepted = [each for each in other if each.score >= calibration.threshold]
+    good = [each.right if rule.audit_by == "people" else each.agrees for each in accepted]
+    floor = _watch_floor(good, len(other), max_loss)
+    return _with_money(
+        calibration.model_copy(update={"watch_floor": floor}), other, items=len(outcomes)
     )
-    floor = _watch_floor(
-        [
-            each.right if rule.audit_by == "people" else each.agrees
-            for each in other
-            if each.score >= threshold
-        ],
-        len(other),
-        max_loss,
+
+
+def _judged(outcome: Outcome, threshold: float) -> Judged:
+    return Judged(
+        outcome.score >= threshold,
+        outcome.right,
+        outcome.stratum,
+        score=outcome.score,
+        strong_right=outcome.strong_right,
     )
-    watched = calibration.model_copy(update={"watch_floor": floor})
-    return _with_money(watched, other, threshold, items=len(outcomes))
+
+
+def _last_proven(found: Iterable[Calibration]) -> Calibration:
+    """Return the last calibration before one that proves less (fixed-sequence testing).
+
+    They come with the safest threshold first. Whatever is open in the end was open at each step, so
+    that all thresholds together are wrong about a stratum no more often than one is. The first,
+    which is closed, where not even that one is proven.
+    """
+    found = iter(found)
+    best = next(found)
+    for each in found if best.opens else ():
+        if not set(best.open_strata) <= set(each.open_strata):
+            break
+        best = each.only(best.open_strata)
+    return best
 
 
 def _watch_floor(good: Sequence[bool], items: int, max_loss: float) -> float:
@@ -204,30 +221,26 @@ def _chooses(outcome: Outcome) -> bool:
     return falls_below(_LEARN_SHARE, outcome.item)
 
 
-def likely_threshold(outcomes: Sequence[Outcome], *, max_loss: float, proving: int) -> float:
-    """Return the lowest score to accept that will likely be proven on so many other items.
+def thresholds(outcomes: Sequence[Outcome], *, max_loss: float) -> tuple[float, ...]:
+    """Return the least scores to try, from the one likeliest to be proven to ever lower ones.
 
-    Likely: the loss seen here, and one standard error more, is `max_loss` at most. The highest
-    score seen where none is likely. A score of 0 is the judge's no. Proves nothing.
+    A score of 0 is the judge's no, and never accepted. The highest score seen where there is none.
     """
     scores = np.array([each.score for each in outcomes])
     losses = np.array([each.strong_right - each.right for each in outcomes], np.float64)
-    found = float(scores.max(initial=0.0)) or 1.0
-    for threshold in np.unique(scores[scores > 0])[::-1]:
-        lost = np.where(scores >= threshold, losses, 0.0)
-        # One more item in discord keeps a threshold with none from looking infinitely safe.
-        spread = np.sqrt((np.square(lost).sum() + 1) / len(lost) / proving)
-        if lost.mean() + spread <= max_loss:
-            found = float(threshold)
-    return found
+    path = plan_path(scores, losses, max_loss=max_loss)
+    found = tuple(dict.fromkeys(each for each in path if each > 0))
+    return found or (float(scores.max(initial=0.0)) or 1.0,)
 
 
-def _with_money(
-    calibration: Calibration, outcomes: Sequence[Outcome], threshold: float, *, items: int
-) -> Proof:
-    accepted = np.array([each.score >= threshold for each in outcomes])
+def _with_money(calibration: Calibration, outcomes: Sequence[Outcome], *, items: int) -> Proof:
+    accepted = np.array([each.score >= calibration.threshold for each in outcomes])
     right = np.array([each.right for each in outcomes])
     strong = np.array([each.strong_right for each in outcomes])
+    saving = _saving(outcomes, accepted)
+    if calibration.opens and saving is not None and saving < LEAST_SAVING:
+        pointless = _pointless(outcomes, saving)
+        calibration = calibration.model_copy(update={"pointless": pointless})
     return Proof(
         calibration,
         items,
@@ -235,7 +248,22 @@ def _with_money(
         float(right.mean()),
         float(strong.mean()),
         float(np.where(accepted, right, strong).mean()),
-        _saving(outcomes, accepted),
+        saving,
+    )
+
+
+def _pointless(outcomes: Sequence[Outcome], saving: float) -> str:
+    cheap, strong = (
+        summed(getattr(each, name) for each in outcomes) for name in ("weak_usd", "strong_usd")
+    )
+    ratio = f"{strong / cheap:.1f} times" if cheap and strong else "not known how many times"
+    won = sum(each.right and not each.strong_right for each in outcomes)
+    lost = sum(each.strong_right and not each.right for each in outcomes)
+    needed = f"{lost / (won + lost):.2f}" if won + lost else "any share"
+    return (
+        f"No cascade: it saves {saving:.1%} of what the strongest tier alone costs, below the "
+        f"{LEAST_SAVING:.0%} that pay for a second call's wait. The strongest tier costs {ratio} "
+        f"as much, and the judge must be right r* = {needed} of the time"
     )
 
 

@@ -41,7 +41,7 @@ def step(echoing: FakeProvider, project: Path) -> str:
     (project / "colours.py").write_text(STEP)
     rows = [{"thing": f"thing {n}", "label": "blue"} for n in range(200)]
     (project / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    echoing.script("frontier", Say("blue"))
+    echoing.script("frontier", Say("blue", input_tokens=2000))
     echoing.script(
         "fast", lambda body: Say("blue" if int(last(body).split()[1]) % 4 else "no idea")
     )

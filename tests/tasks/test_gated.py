@@ -30,7 +30,7 @@ from tierflow import Cascade, Prompt, llm_task, schema
 from tierflow.errors import ConfigError
 from tierflow.routing.gate import Calibrations, open_calibrations
 from tierflow.settings import settings
-from tierflow.tasks.proving.calibration import likely_threshold, prove
+from tierflow.tasks.proving.calibration import prove, thresholds
 from tierflow.tasks.proving.collecting import Collected, calibrate_judge, collect
 from tierflow.tasks.proving.items import Item
 
@@ -209,7 +209,7 @@ class TestStrata:
     def measured(self, provider: FakeProvider, store: Calibrations) -> None:
         # Above 300 the judge lets wrong answers through.
         def sometimes_wrong(body: dict[str, Any]) -> Step:
-            return (seventh if int(said(body)) < 300 else otherwise)(body)
+            return (cheaply if int(said(body)) < 300 else otherwise)(body)
 
         provider.script("fast", sometimes_wrong)
         step = llm_task(tier="fast", returns=Remainder, cascade=a_cascade(max_loss=0.05))(by_size)
@@ -289,7 +289,7 @@ class TestCollecting:
     ) -> None:
         rarely_unfit = [*ITEMS[:297], *ITEMS[-3:]]
         outcomes = calibrated(rarely_unfit, max_loss=0.05).outcomes
-        assert likely_threshold(outcomes, max_loss=0.05, proving=180) == 1.0
+        assert thresholds(outcomes, max_loss=0.05) == (1.0,)
 
     def test_what_was_asked_is_not_asked_again(
         self, provider: FakeProvider, calibrated: Calibrated

@@ -8,7 +8,7 @@ from tests.conftest import PRICES, Catalogue
 from tests.fakes import Fail, FakeProvider, Say
 from tests.fakes.steps import Step
 from tests.tasks.conftest import Rows
-from tests.tasks.remainders import ITEMS, Remainder, a_step, ask, cheaply, said, seventh
+from tests.tasks.remainders import ITEMS, Remainder, a_step, ask, cheaply, said
 from tierflow import Cascade, agreement, llm_task, trained
 from tierflow.tasks.proving.collecting import Collected, calibrate_judge, collect
 from tierflow.tasks.proving.training import train_judge
@@ -22,8 +22,8 @@ ONE_USD = (10 * PRICES["input_usd_per_mtok"] + PRICES["output_usd_per_mtok"]) / 
 def tiers(catalogue: Catalogue, provider: FakeProvider) -> None:
     catalogue()
     provider.script("fast", cheaply)
-    provider.script("standard", seventh)
-    provider.script("frontier", seventh)
+    provider.script("standard", cheaply)
+    provider.script("frontier", cheaply)
 
 
 def calibrated(items: Any = FEW, step: Any = None) -> Collected:

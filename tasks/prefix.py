@@ -55,8 +55,10 @@ class _Turn:
 
     def __init__(self, ask: Ask, keeper: Keeper) -> None:
         self._ask, self._keeper, self._warmth = ask, keeper, keeper.warmth
-        self._call = keeper.call(ask.deployment, ask.request, role=ask.role)
-        outlook = keeper.outlook(self._call, is_first=ask.attempt == 1)
+        self._call = keeper.call(
+            ask.deployment, ask.request, role=ask.role, is_first=ask.attempt == 1
+        )
+        outlook = keeper.outlook(self._call)
         self._plan, self.undecided = outlook.plan, outlook.undecided
         self._lead: Lead | None = None
         patience_s = ask.timeout_s or ask.tier.tier.timeout_s

@@ -22,10 +22,11 @@ class Fanout:
         """How many calls have not begun."""
         return self._left
 
-    def begin(self) -> None:
-        """Count one call as begun."""
+    def begin(self) -> int:
+        """Count one call as begun, and return how many are left: those to come after this one."""
         with self._lock:
             self._left = max(0, self._left - 1)
+            return self._left
 
 
 _FANOUT: ContextVar[Fanout | None] = ContextVar("tierflow_fanout", default=None)

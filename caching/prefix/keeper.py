@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ...request import CachePlan, Request
 from ...settings import Deployment
 from ...tracing import prices_of
-from .fanout import Fanout, current_fanout
+from .fanout import current_fanout
 from .fingerprint import Boundary, boundaries_of
 from .history import Evidence, History
 from .planner import Decision, Prefix, Reuse, decide
@@ -28,14 +28,18 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: what is asked, of whom, in which step."""
+    """One call: what is asked, of whom, in which step.
+
+    `left`: calls of its fan-out that began after it, or will; None outside of one. It is counted
+    once, so that calls which begin at the same moment still expect one another.
+    """
 
     deployment: Deployment
     request: Request
     vendor: Vendor
     ends: tuple[Boundary, ...]
     group: str
-    fanout: Fanout | None
+    left: int | None
 
 
 class Keeper:
@@ -46,24 +50,29 @@ class Keeper:
         self._history = History(clock)
         self.warmth = Warmth(clock)
 
-    def call(self, deployment: Deployment, request: Request, *, role: str) -> Call:
-        """Return a call, ready to be planned. `role`: why it is asked; each has a history."""
+    def call(
+        self, deployment: Deployment, request: Request, *, role: str, is_first: bool = True
+    ) -> Call:
+        """Return a call, ready to be planned.
+
+        `role`: why it is asked; each has a history. `is_first`: it is its step's first attempt.
+        """
+        fanout = current_fanout()
+        left = None if fanout is None else fanout.begin() if is_first else fanout.left
         vendor = vendor_of(deployment, self._environ)
         # Whoever keeps nothing is spared the hashing.
         ends = () if vendor.dialect == "none" else boundaries_of(request, deployment, vendor)
         group = f"{request.step}/{role}/{deployment.name}"
-        return Call(deployment, request, vendor, ends, group, current_fanout())
+        return Call(deployment, request, vendor, ends, group, left)
 
-    def outlook(self, call: Call, *, is_first: bool = True) -> Outlook:
-        """Plan a call and count it. `is_first`: it is its step's first attempt."""
-        if call.fanout is not None and is_first:
-            call.fanout.begin()
+    def outlook(self, call: Call) -> Outlook:
+        """Plan a call and count it."""
         if not call.ends:
             return Outlook(self._plan(call, ()))
         sight = self._history.see(call.group, [end.key for end in call.ends])
         plan = self._plan(call, sight.evidence)
-        more = call.fanout is not None and call.fanout.left > 0
-        is_open = sight.evidence[-1].is_none and more and call.vendor.dialect != "automatic"
+        is_marked = call.vendor.dialect != "automatic"
+        is_open = sight.evidence[-1].is_none and bool(call.left) and is_marked
         return Outlook(plan, sight.next if is_open and not plan.marks else None)
 
     def second_look(self, call: Call) -> CachePlan:
@@ -77,8 +86,7 @@ class Keeper:
         if held is not None:
             # A mark that changes, such as its time, may be written anew.
             return held
-        left = None if call.fanout is None else call.fanout.left
-        reuses = tuple(each.reuse(left) for each in evidence)
+        reuses = tuple(each.reuse(call.left) for each in evidence)
         plan = decision_of(call.deployment, call.vendor, call.ends, reuses).plan
         if plan.marks and self.warmth.is_refused(plan.key):
             told = "the provider was seen not to keep this prefix: it is too short"

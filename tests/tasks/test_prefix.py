@@ -278,6 +278,19 @@ def test_in_a_loop_the_second_call_writes_and_the_third_reads(
     assert [bool(usage.cache_read_tokens) for usage in usages] == [False, False, True, True]
 
 
+def test_calls_that_begin_at_the_same_moment_expect_one_another(
+    biller: FakeProvider, keeper: Keeper
+) -> None:
+    asks = [an_ask(biller, "anthropic/claude-haiku-5-5", number) for number in range(12)]
+
+    with expecting(len(asks)):
+        calls = [keeper.call(ask.deployment, ask.request, role=ask.role) for ask in asks]
+    outlooks = [keeper.outlook(call) for call in calls]
+
+    assert outlooks[0].undecided is not None
+    assert all(outlook.plan.marks for outlook in outlooks[1:])
+
+
 def _know(keeper: Keeper, ask: Ask) -> None:
     """Have the keeper expect further calls with an ask's prefix."""
     for _ in range(20):

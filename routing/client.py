@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 from ..errors import AttemptError, AttemptTimeoutError
 from ..request import Chunk, Reply, canonical_json
+from ..settings import TelemetrySettings
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
 from .effects import Ask
 from .lasting import on_lasting_loop, wait_on_lasting_loop
@@ -19,6 +20,8 @@ from .marks import cache_options, marked
 from .received import Received, Stream, whole
 from .tiers import api_key
 from .vendor import litellm, returned, vendor_errors
+
+_PLAIN = TelemetrySettings()
 
 
 class ModelClient(Protocol):
@@ -37,12 +40,14 @@ class ModelClient(Protocol):
 class LiteLLMClient:
     """A ModelClient over real connections.
 
-    `environ` holds API keys; `clock` is monotonic, `now` gives Unix seconds.
+    `environ` holds API keys; `clock` is monotonic, `now` gives Unix seconds. `telemetry`: what is
+    told of calls.
     """
 
     environ: Mapping[str, str]
     clock: Callable[[], float] = time.perf_counter
     now: Callable[[], float] = time.time
+    telemetry: TelemetrySettings = _PLAIN
 
     def ask(self, ask: Ask) -> Reply:
         """Ask and wait."""
@@ -107,14 +112,14 @@ class LiteLLMClient:
             raise
 
     def _span(self, ask: Ask) -> Any:
-        request = ask.request
         return attempt(
             ask.deployment,
-            ask.tier.name,
-            ask.role,
-            request.sampling.over(ask.tier.tier.sampling),
-            structured=request.schema is not None,
+            ask.request,
+            ask.request.sampling.over(ask.tier.tier.sampling),
+            tier=ask.tier.name,
+            role=ask.role,
             streamed=ask.on_chunk is not None,
+            telemetry=self.telemetry,
         )
 
     def _key(self, ask: Ask) -> str | None:

@@ -40,7 +40,7 @@ from ..routing.gate import (
 from ..routing.resilience import Guard, open_shared
 from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
-from ..tracing import Ledger, Where, open_ledger
+from ..tracing import Ledger, Where, open_ledger, record_step, set_up
 from ..tracing.notices import notice
 from .spec import Account, Surroundings
 
@@ -52,10 +52,11 @@ class Hands:
     """Stores, client and memory of one process. Carries out the effects that never wait."""
 
     def __init__(self, settings: Settings) -> None:
+        set_up(settings.telemetry)
         self.settings = settings
         self.store: AnswerStore = open_store(settings)
         self.ledger: Ledger = open_ledger(settings)
-        self.client: ModelClient = LiteLLMClient(os.environ)
+        self.client: ModelClient = LiteLLMClient(os.environ, telemetry=settings.telemetry)
         self.similar = open_similar_cache(settings)
         self.leases = Leases(self.store)
         self.flights = Flights()
@@ -125,6 +126,7 @@ class Hands:
             case Release(key):
                 return self.leases.give_back(key)
             case Account(row, calls):
+                record_step(row, calls, self.settings.telemetry)
                 return self.ledger.add(row, calls)
             case Consult() | Audited() | ForReview():
                 return self.judges.perform(effect)

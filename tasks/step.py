@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
 from ..routing import Chain, Trail, temperature_of
-from ..tracing import Within, describe_answer, span_ids, step_attributes
+from ..tracing import Within, span_ids, within_step
 from .account import answer_without, calls_of, row_of
 from .spec import Account, StepSpec, Surroundings
 
@@ -80,12 +80,8 @@ class Step(Generic[T]):
 
     def within(self, plan: Plan[Answer[T]]) -> Within:
         """Return the effect that carries out a plan in the step's span, and accounts for it."""
-        return Within(
-            f"step {self.spec.name}",
-            step_attributes(self.request, self.chain.tiers[0].name, self.around.where),
-            _accounted(self, plan),
-            describe_answer,
-        )
+        first = self.chain.tiers[0].name
+        return within_step(self.request, first, self.around.where, _accounted(self, plan))
 
 
 def new_trail(spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float) -> Trail:

@@ -1,15 +1,23 @@
 """Step task: how a Prefect task behaves whose body names its own state, and how it is made."""
 
 import inspect
-from collections.abc import Iterable, Sized
+import os
+from collections.abc import Generator, Iterable, Sized
+from contextlib import contextmanager, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
+from opentelemetry.context import Context
 from prefect import Task, unmapped
 from prefect.client.schemas.objects import State
 
 from ..caching.prefix import expecting
+from ..errors import ConfigError
+from ..settings import settings
+from ..tracing import set_up
+from ..tracing.joining import within
 from ..tracing.prefect_ui import report_at_end
+from ..tracing.workflow import enter_workflow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,21 +52,22 @@ class StepTask(Task[P, R]):
             self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
         ) -> Any:
             """Run the step, as any task of Prefect's."""
-            report_at_end()
-            ended = super().__call__(*args, return_state=return_state, wait_for=wait_for, **kwargs)
-            if return_state:
-                return ended
-            return _value_later(ended) if inspect.isawaitable(ended) else _value(ended)
+            with _in_its_flow() as context:
+                ended = super().__call__(
+                    *args, return_state=return_state, wait_for=wait_for, **kwargs
+                )
+            if inspect.isawaitable(ended):
+                return _value_later(ended, context, return_state)
+            return ended if return_state else _value(ended)
 
         def submit(self, *args: Any, **kwargs: Any) -> Any:
             """Hand the step to the flow's task runner."""
-            report_at_end()
-            return super().submit(*args, **kwargs)
+            with _in_its_flow():
+                return super().submit(*args, **kwargs)
 
         def map(self, *args: Any, **kwargs: Any) -> Any:
             """Hand a call for each item to the flow's task runner; each knows how many follow."""
-            report_at_end()
-            with expecting(mapped_calls((*args, *kwargs.values()))):
+            with _in_its_flow(), expecting(mapped_calls((*args, *kwargs.values()))):
                 return super().map(*args, **kwargs)
 
         def with_options(self, **options: Any) -> Any:
@@ -68,6 +77,16 @@ class StepTask(Task[P, R]):
             changed = copy(self)
             changed.__dict__.update(chosen.__dict__, task_key=self.task_key)
             return changed
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {**self.__dict__, "_pickled_in": os.getpid()}
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            pickled_in = state.pop("_pickled_in")
+            self.__dict__.update(state)
+            if pickled_in != os.getpid():
+                # Before Prefect begins the span of its task run here.
+                _set_up_telemetry()
 
 
 def mapped_calls(given: Iterable[Any]) -> int | None:
@@ -80,6 +99,22 @@ def _is_constant(value: object) -> bool:
     return isinstance(value, str | bytes | unmapped)
 
 
+@contextmanager
+def _in_its_flow() -> Generator[Context | None]:
+    """Call a step as one of its flow run: in the report at its end, and below its span."""
+    report_at_end()
+    _set_up_telemetry()
+    context = enter_workflow()
+    with within(context):
+        yield context
+
+
+def _set_up_telemetry() -> None:
+    # Wrong settings are the step's own to raise, in its task run.
+    with suppress(ConfigError):
+        set_up(settings().telemetry)
+
+
 def _value(ended: Any) -> Any:
     # Inside an async flow `result()` alone would be a coroutine.
     return ended.result(_sync=True) if _is_state(ended) else ended
@@ -89,6 +124,7 @@ def _is_state(ended: Any) -> bool:
     return isinstance(ended, State)
 
 
-async def _value_later(ending: Any) -> Any:
-    ended = await ending
-    return await ended.aresult() if _is_state(ended) else ended
+async def _value_later(ending: Any, context: Context | None, return_state: bool) -> Any:
+    with within(context):
+        ended = await ending
+    return await ended.aresult() if not return_state and _is_state(ended) else ended

@@ -17,6 +17,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from tests.fakes import FakeProvider
 from tests.postgres import PACKAGE, PostgresServer
+from tests.tracing.emitted import Emitted
 from tierflow.encoder_export import open_model
 from tierflow.encoder_source import find_source
 from tierflow.routing.lasting import on_lasting_loop
@@ -110,6 +111,21 @@ def prefect_server() -> Iterator[None]:
     """A real Prefect server with a database of its own, for tests that run flows."""
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="session")
+def emitting() -> Iterator[Emitted]:
+    """OpenTelemetry takes one provider of a kind for the life of a process."""
+    emitted = Emitted()
+    yield emitted
+    emitted.exporter.shutdown()
+
+
+@pytest.fixture
+def emitted(emitting: Emitted) -> Emitted:
+    """What was told to OpenTelemetry since this test began."""
+    emitting.clear()
+    return emitting
 
 
 @pytest.fixture(scope="session")

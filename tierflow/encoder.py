@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors: TypeAlias = NDArray[np.float32]
+
+Around: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Entered while a model computes, and not for what is remembered."""
 
 # Labels and examples come back with every call and asks seldom do: 4096 texts are 6 MB of vectors.
 _REMEMBERED_TEXTS = 4096
@@ -58,6 +62,10 @@ class Encoder(Model, Protocol):
         """Name of the vector space; vectors of two fingerprints cannot be compared."""
         ...
 
+    def encode(self, texts: Sequence[str], around: Around = nullcontext) -> "Vectors":
+        """Return unit vectors, (n, d) float32, in the order of the texts."""
+        ...
+
 
 class TextEncoder:
     """An Encoder over a model that remembers what it has encoded.
@@ -89,7 +97,7 @@ class TextEncoder:
         """Tokens that a text may have, as `count_tokens` counts them; the rest is not read."""
         return self._model.window
 
-    def encode(self, texts: Sequence[str]) -> "Vectors":
+    def encode(self, texts: Sequence[str], around: Around = nullcontext) -> "Vectors":
         """Return unit vectors, (n, d) float32, in the order of the texts."""
         import numpy as np  # noqa: PLC0415  # import tierflow must stay cheap
 
@@ -108,7 +116,8 @@ class TextEncoder:
             found |= kept
             self._remember(kept)
         for part in _parts(list(new)):
-            vectors = self._model.encode([new[key] for key in part])
+            with around():
+                vectors = self._model.encode([new[key] for key in part])
             # Copies: a row that is remembered would keep the vectors of the whole part.
             made = {key: vector.copy() for key, vector in zip(part, vectors, strict=True)}
             found |= made

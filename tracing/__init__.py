@@ -1,19 +1,14 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
+from .evaluation_event import emit_evaluation
+from .genai import AttemptSpan, attempt, encoding
 from .ledger import Call, Ledger, Row, Where
 from .opening import open_ledger, rows_of
 from .prices import CacheFacts, Prices, cache_facts, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
-from .spans import (
-    AttemptSpan,
-    Within,
-    attempt,
-    describe_answer,
-    span,
-    span_ids,
-    step_attributes,
-    within_judge,
-)
+from .sdk import flush_soon, set_up
+from .spans import Within, span, span_ids, within_judge, within_step
+from .step_metrics import record_step
 from .usage import usage_of
 
 __all__ = [
@@ -29,16 +24,20 @@ __all__ = [
     "as_table",
     "attempt",
     "cache_facts",
-    "describe_answer",
+    "emit_evaluation",
+    "encoding",
     "first_priced",
+    "flush_soon",
     "headline",
     "open_ledger",
     "prices_of",
+    "record_step",
     "rows_of",
+    "set_up",
     "span",
     "span_ids",
-    "step_attributes",
     "summarise",
     "usage_of",
     "within_judge",
+    "within_step",
 ]

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...encoder import Encoder
+from ...tracing import encoding
 from ..keys import Key
 from ..policy import SemanticCache
 from ..store import Selection
@@ -117,9 +119,13 @@ class SimilarCache:
     def _vector(self, ask: str) -> "NDArray[np.float32] | None":
         encoder = self._encoder()
         # What was cut off would count for nothing: two long texts would seem to be the same.
-        if encoder.count_tokens(ask) > encoder.window:
+        tokens = encoder.count_tokens(ask)
+        if tokens > encoder.window:
             return None
-        vector: NDArray[np.float32] = encoder.encode([ask])[0]
+        around = partial(
+            encoding, encoder.fingerprint, dimensions=encoder.dimensions, input_tokens=tokens
+        )
+        vector: NDArray[np.float32] = encoder.encode([ask], around)[0]
         return vector
 
     def _here(self, place: Place) -> Place:

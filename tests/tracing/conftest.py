@@ -1,13 +1,11 @@
-"""Fixtures: the spans of one test, and no event loop but those that a test runs itself."""
+"""Fixtures: no event loop but those that a test runs itself, and the spans of one test."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from .emitted import Emitted
 
 
 @pytest.fixture(autouse=True)
@@ -16,20 +14,7 @@ def no_event_loop() -> None:
     asyncio.set_event_loop(None)
 
 
-@pytest.fixture(scope="session")
-def running_exporter() -> Iterator[InMemorySpanExporter]:
-    """OpenTelemetry takes one tracer provider for the life of a process."""
-    exporter, provider = InMemorySpanExporter(), trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    yield exporter
-    exporter.shutdown()
-
-
 @pytest.fixture
-def exporter(running_exporter: InMemorySpanExporter) -> InMemorySpanExporter:
+def exporter(emitted: Emitted) -> InMemorySpanExporter:
     """An exporter that holds the spans of this test once they have ended."""
-    running_exporter.clear()
-    return running_exporter
+    return emitted.exporter

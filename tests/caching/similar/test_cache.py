@@ -1,6 +1,7 @@
 """Questions as texts: encoded once, and never compared over two encoders."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tierflow.caching.similar import SimilarCache, front
 from tierflow.caching.similar.memory_store import MemorySimilarStore
 from tierflow.caching.similar.store import SimilarStore
 from tierflow.caching.store import Selection
-from tierflow.encoder import Encoder, encoder
+from tierflow.encoder import Around, Encoder, encoder
 
 TERMS = SemanticCache(max_wrong_rate=0.05)
 HERE = place()
@@ -29,10 +30,11 @@ class Letters:
         self.fingerprint, self.dimensions, self.window = f"{name}:1", 26, 8
         self.encoded: list[str] = []
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], around: Around = nullcontext) -> NDArray[np.float32]:
         self.encoded += texts
         rows = [[0.01 + text.lower().count(chr(97 + each)) for each in range(26)] for text in texts]
-        return unit(np.array(rows))
+        with around():
+            return unit(np.array(rows))
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())

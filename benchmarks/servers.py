@@ -24,11 +24,23 @@ _END_S = 10.0
 @contextmanager
 def provider(*options: str) -> Generator[str]:
     """Run the fake provider. Yields the API base that a client takes."""
-    command = ["-m", "tests.fakes", *options]
-    with _process(command, os.environ, stdout=subprocess.PIPE) as server:
+    with _fake("tests.fakes", *options) as base_url:
+        yield base_url
+
+
+@contextmanager
+def collector() -> Generator[str]:
+    """Run an OTLP/HTTP receiver that forgets what it is told. Yields its base URL."""
+    with _fake("tests.fakes.collector") as base_url:
+        yield base_url
+
+
+@contextmanager
+def _fake(module: str, *options: str) -> Generator[str]:
+    with _process(["-m", module, *options], os.environ, stdout=subprocess.PIPE) as server:
         line = server.stdout.readline() if server.stdout else ""
         if not line:
-            raise RuntimeError(f"The fake provider ended with {server.wait()} before it began.")
+            raise RuntimeError(f"{module} ended with {server.wait()} before it began.")
         yield json.loads(line)["base_url"]
 
 

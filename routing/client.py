@@ -14,6 +14,7 @@ from ..errors import AttemptError, AttemptTimeoutError
 from ..request import Chunk, Reply, canonical_json
 from ..settings import TelemetrySettings
 from ..tracing import AttemptSpan, attempt, prices_of, usage_of
+from .echoes import Unsaid
 from .effects import Ask
 from .lasting import on_lasting_loop, wait_on_lasting_loop
 from .marks import cache_options, marked
@@ -56,12 +57,12 @@ class LiteLLMClient:
             return wait_on_lasting_loop(self._ask_in_time(ask, ask.timeout_s))
         vendor, name = litellm(), ask.deployment.name
         with self._timed() as started, self._span(ask) as span:
-            with vendor_errors(name, self._key(ask)):
+            with vendor_errors(name, self._unsaid(ask)):
                 response = returned(vendor.completion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
-            with closing(_chunks(response, name, self._key(ask))) as chunks:
+            with closing(_chunks(response, name, self._unsaid(ask))) as chunks:
                 for chunk in chunks:
                     stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
@@ -91,12 +92,12 @@ class LiteLLMClient:
     async def _ask_async(self, ask: Ask) -> Reply:
         vendor, name = litellm(), ask.deployment.name
         with self._timed() as started, self._span(ask) as span:
-            with vendor_errors(name, self._key(ask)):
+            with vendor_errors(name, self._unsaid(ask)):
                 response = returned(await vendor.acompletion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
             stream = self._stream(ask, span, started)
-            async with aclosing(_chunks_async(response, name, self._key(ask))) as chunks:
+            async with aclosing(_chunks_async(response, name, self._unsaid(ask))) as chunks:
                 async for chunk in chunks:
                     stream.add(chunk)
             return self._reply(ask, span, stream.received(name, response), started)
@@ -121,6 +122,9 @@ class LiteLLMClient:
             streamed=ask.on_chunk is not None,
             telemetry=self.telemetry,
         )
+
+    def _unsaid(self, ask: Ask) -> Unsaid:
+        return Unsaid(self._key(ask), ask.request.messages)
 
     def _key(self, ask: Ask) -> str | None:
         return api_key(ask.deployment, self.environ)
@@ -211,9 +215,9 @@ def _is_closed(schema: object) -> bool:
 
 # The caller's on_chunk runs between these yields, so what it raises is not taken for a
 # provider's failure. The provider is then hung up on: it would go on writing, for money.
-def _chunks(response: Any, deployment: str, secret: str | None) -> Generator[Any]:
+def _chunks(response: Any, deployment: str, unsaid: Unsaid) -> Generator[Any]:
     try:
-        with vendor_errors(deployment, secret):
+        with vendor_errors(deployment, unsaid):
             yield from response
     finally:
         # litellm's stream itself can only be closed on an event loop.
@@ -221,9 +225,9 @@ def _chunks(response: Any, deployment: str, secret: str | None) -> Generator[Any
             close()
 
 
-async def _chunks_async(response: Any, deployment: str, secret: str | None) -> AsyncGenerator[Any]:
+async def _chunks_async(response: Any, deployment: str, unsaid: Unsaid) -> AsyncGenerator[Any]:
     try:
-        with vendor_errors(deployment, secret):
+        with vendor_errors(deployment, unsaid):
             async for chunk in response:
                 yield chunk
     finally:

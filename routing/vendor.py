@@ -20,6 +20,7 @@ from ..errors import (
     RejectedError,
     TierflowError,
 )
+from .echoes import Unsaid
 
 _CONTEXT = re.compile(
     r"ContextWindowExceeded|context_length_exceeded|context (length|window)|maximum context"
@@ -28,7 +29,7 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _SHOWN_CHARACTERS = 300
-
+_NOTHING = Unsaid()
 
 _LOADING = threading.Lock()
 
@@ -71,11 +72,11 @@ def _load() -> Any:
 
 
 @contextmanager
-def vendor_errors(deployment: str, secret: str | None = None) -> Generator[None]:
+def vendor_errors(deployment: str, unsaid: Unsaid = _NOTHING) -> Generator[None]:
     """Raise the error of our tree for what litellm raises.
 
-    An error of our own, raised inside a custom provider, comes out as itself. `secret`: the API
-    key; a provider that repeats it in an error is not quoted with it.
+    An error of our own, raised inside a custom provider, comes out as itself. `unsaid`: the API key
+    and the prompt; a provider that repeats them in an error is not quoted with that.
     """
     # A step may be asked while its caller handles another error, which Python then makes the
     # context of every error in here. It is not this attempt's.
@@ -83,8 +84,8 @@ def vendor_errors(deployment: str, secret: str | None = None) -> Generator[None]
     try:
         yield
     except Exception as exc:
-        error = _attempt_error(exc, tuple(_causes(exc, handled)), deployment, secret or "")
-        if secret and secret in f"{exc} {exc!r}":
+        error = _attempt_error(exc, tuple(_causes(exc, handled)), deployment, unsaid)
+        if unsaid.is_in(f"{exc} {exc!r}"):
             # A traceback would show the cause's words as they are.
             raise error from None
         raise error from exc
@@ -102,20 +103,19 @@ def returned(response: Any, deployment: str) -> Any:
 
 
 def _attempt_error(
-    exc: Exception, causes: tuple[BaseException, ...], deployment: str, secret: str
+    exc: Exception, causes: tuple[BaseException, ...], deployment: str, unsaid: Unsaid
 ) -> TierflowError:
     for cause in causes:
         if isinstance(cause, TierflowError):
             return cause
     status = int(getattr(exc, "status_code", None) or 500)
     said = str(getattr(exc, "message", None) or exc)
-    said = said.replace(secret, "***") if secret else said
     kind = _kind(exc, status, said)
     # litellm calls a stream that falls silent a lost connection.
     if kind is ProviderDownError and any(isinstance(cause, TimeoutError) for cause in causes):
         kind = AttemptTimeoutError
     return kind(
-        f"{deployment}: {kind.__name__} ({status}): {said[:_SHOWN_CHARACTERS]}",
+        f"{deployment}: {kind.__name__} ({status}): {unsaid.left_of(said)[:_SHOWN_CHARACTERS]}",
         deployment=deployment,
         retry_after_s=_retry_after_s(exc),
     )

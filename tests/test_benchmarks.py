@@ -307,3 +307,24 @@ def test_outages_writes_its_drills_and_leaves_nothing_behind(
     assert found["drills"]["down"]["asked_second"] == 20
     assert list(temporary.iterdir()) == []
     assert "p95" in done.stdout
+
+
+def test_tracing_writes_its_numbers_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    path = tmp_path / "numbers.json"
+
+    done = benchmark("tracing", "--json", str(path), "--calls", "5", "--rounds", "1")
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    numbers = {"span_us", "step_overhead_us", "chunk_us", "exporter_dead_exit_s"}
+    assert all(isinstance(found[name], float) for name in numbers)
+    assert set(found["bars"]) == set(found["met"]) == numbers - {"span_us"}
+    assert found["parameters"].items() >= {"calls": 5, "rounds": 1}.items()
+    assert list(temporary.iterdir()) == []
+    assert "exporter_dead_exit_s" in done.stdout
+    assert "met" in done.stdout

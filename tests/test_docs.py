@@ -47,7 +47,7 @@ def test_the_readmes_python_runs_on_the_embedded_models(tmp_path: Path) -> None:
 
 
 def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (text,) = fenced("toml")
+    text = "\n".join(fenced("toml"))
     tomllib.loads(text)
     (project / "tierflow.toml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("TIERFLOW_TIERS__FAST__TIMEOUT_S", "10")
@@ -56,6 +56,7 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.tiers.get("specialist.legal").deployments[0].api_key_env == "LEGAL_TEAM_KEY"
     assert loaded.cache.ttl_s == 86400
     assert loaded.policy.max_tier == {"internal": "standard"}
+    assert loaded.telemetry.capture_content == "no_content"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

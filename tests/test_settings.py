@@ -247,3 +247,42 @@ def test_a_deployments_name_tells_endpoints_apart() -> None:
     assert Deployment(model="openai/x").name == "openai/x"
     assert Deployment(model="openai/x", api_base="http://h/v1").name == "openai/x@http://h/v1"
     assert Deployment(model="openai/x").provider == "openai"
+
+
+# --- telemetry
+
+
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [
+        ("true", "span_only"),
+        ("false", "no_content"),
+        ('"SPAN_AND_EVENT"', "span_and_event"),
+        ('"event_only"', "event_only"),
+    ],
+)
+def test_capturing_content_may_be_said_in_opentelemetrys_words_or_by_true(
+    written: str, mode: str, project: Path
+) -> None:
+    write(project / "tierflow.toml", f"[telemetry]\ncapture_content = {written}\n")
+    assert settings().telemetry.capture_content == mode
+
+
+def test_capturing_content_is_left_to_the_standard_variable(project: Path) -> None:
+    assert settings().telemetry.capture_content is None
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('redact = "no function"', "telemetry.redact"),
+        ('otlp_endpoint = "collector:4317"', "telemetry.otlp_endpoint"),
+        ('profile = "v1.37.0"', "telemetry.profile"),
+        ('capture_content = "all"', "telemetry.capture_content"),
+        ("max_content_bytes = -1", "telemetry.max_content_bytes"),
+    ],
+)
+def test_telemetry_refuses_what_it_cannot_follow(text: str, field: str, project: Path) -> None:
+    write(project / "tierflow.toml", f"[telemetry]\n{text}\n")
+    with pytest.raises(ConfigError, match=re.escape(field)):
+        settings()

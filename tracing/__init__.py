@@ -1,6 +1,5 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
-from .evaluation_event import emit_evaluation
 from .genai import AttemptSpan, attempt, encoding
 from .ledger import Call, Ledger, Row, Where
 from .opening import open_ledger, rows_of
@@ -24,7 +23,6 @@ __all__ = [
     "as_table",
     "attempt",
     "cache_facts",
-    "emit_evaluation",
     "encoding",
     "first_priced",
     "flush_soon",

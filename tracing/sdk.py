@@ -1,7 +1,7 @@
 """SDK: what this process exports with, where it has nothing of its own and is told to.
 
 A process that has set up any part of OpenTelemetry's SDK is left alone. A dead collector costs
-telemetry, never a step's time, and at most two seconds when the process ends.
+telemetry, never a step's time, and less than two seconds when the process ends.
 """
 
 import atexit
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("tierflow")
 
-_LAST_S = 2.0
+_LAST_S = 1.5
 """How long a process that ends waits for what is left to be exported; the rest is lost."""
+
+_EXPORT_S = 2.0
+"""How long one export may take."""
 
 _EVERY_MS = 1000.0
 """How often spans and events are exported; a worker that is killed has lost no more."""
@@ -62,7 +65,7 @@ def _set_up(telemetry: TelemetrySettings, _pid: int) -> None:
             )
             return
         signals = [each for each in _SIGNALS if _wants(each)]
-        _flusher.begin(provide(signals, telemetry.otlp_endpoint, _resource(), _EVERY_MS, _LAST_S))
+        _flusher.begin(provide(signals, telemetry.otlp_endpoint, _resource(), _EVERY_MS, _EXPORT_S))
 
 
 def flush_soon() -> None:

@@ -27,6 +27,7 @@ from .joining import FLOW_LABEL, context_of, span_context_of, traceparent_of
 from .ledger import Row
 from .opening import rows_of
 from .report import summarise
+from .sdk import flush_soon
 
 _OPEN: dict[UUID, tuple[Span, SpanContext]] = {}
 """By flow run: its span under way, and the one above it."""
@@ -102,6 +103,8 @@ def leave_workflow(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
         outcome = fault.get(names.ERROR_TYPE, "ok")
         record(names.FLOW_COST, sum(priced), {names.FLOW: flow.name, names.OUTCOME: outcome})
     span.end()
+    # A worker that serves many flow runs need not end for this one to be seen.
+    flush_soon()
 
 
 def _totals(rows: Sequence[Row]) -> Mapping[str, int | float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import sys
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,9 +42,13 @@ class Told:
 
 
 class FakeCollector:
-    """An OTLP/HTTP receiver; use it as a context manager. ``url``: its base."""
+    """An OTLP/HTTP receiver; use it as a context manager. ``url``: its base.
 
-    def __init__(self) -> None:
+    keep: whether what arrives is remembered.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._keep = keep
         self._arrived = threading.Condition()
         self._requests: list[tuple[str, Any]] = []
         collector = self
@@ -81,7 +87,8 @@ class FakeCollector:
     def _take(self, path: str, raw: bytes) -> None:
         request = _KINDS[path].FromString(raw)
         with self._arrived:
-            self._requests.append((path, request))
+            if self._keep:
+                self._requests.append((path, request))
             self._arrived.notify_all()
 
     def wait_for_span(self, name: str, timeout_s: float = 30.0) -> None:
@@ -166,3 +173,15 @@ def _value(value: Any) -> Any:
     if kind == "kvlist_value":
         return _dict(value.kvlist_value.values)
     return getattr(value, kind) if kind else None
+
+
+def main() -> None:
+    """Run as a process of its own until standard input closes; print ``{"base_url": ...}``."""
+    with FakeCollector(keep=False) as collector:
+        sys.stdout.write(json.dumps({"base_url": collector.url}) + "\n")
+        sys.stdout.flush()
+        sys.stdin.buffer.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,8 @@ from tests.fakes import BreakStream, Fail, FakeProvider, Say
 from tests.tasks.paraphrases import FRESH, LESSONS, NEVER_CHECK, TERMS, about, says_matter
 from tests.tasks.ways import Way, plain
 from tierflow import Cascade, Chunk, Prompt, Sampling, SemanticCache, TierflowError, model_judge
-from tierflow.tracing import emit_evaluation, names
+from tierflow.tracing import names
+from tierflow.tracing.evaluation_event import emit_evaluation
 
 from .conformance import OURS, faults_of_event, faults_of_series, faults_of_span, registry
 from .emitted import Emitted, attributes

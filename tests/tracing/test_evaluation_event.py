@@ -6,7 +6,8 @@ from opentelemetry import trace
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Say
 from tests.tasks.ways import Way, plain
-from tierflow.tracing import emit_evaluation, names
+from tierflow.tracing import names
+from tierflow.tracing.evaluation_event import emit_evaluation
 
 from .conformance import faults_of_event
 from .emitted import Emitted

@@ -10,7 +10,8 @@ from tests.fakes import Fail, FakeProvider, Say
 from tests.tasks.ways import Way, both_ways, plain
 from tierflow import Cascade, Chunk, Prompt, model_judge
 from tierflow.errors import AllDeploymentsFailedError
-from tierflow.tracing import emit_evaluation, names
+from tierflow.tracing import names
+from tierflow.tracing.evaluation_event import emit_evaluation
 from tierflow.tracing.genai import tokens_per_second
 
 from .emitted import Emitted, Series

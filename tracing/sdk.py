@@ -45,19 +45,20 @@ def set_up(telemetry: TelemetrySettings) -> None:
     Does nothing in a process with an SDK of its own, and nothing the second time. Raises
     ImportError where `otlp_endpoint` is set and the exporter is missing.
     """
-    _set_up(telemetry, os.getpid())
+    if telemetry.export:
+        _set_up(telemetry.otlp_endpoint, os.getpid())
 
 
 @lru_cache(maxsize=8)
-def _set_up(telemetry: TelemetrySettings, _pid: int) -> None:
+def _set_up(endpoint: str | None, _pid: int) -> None:
     with _setting_up:
-        if not _is_asked(telemetry) or _has_its_own():
+        if not _is_asked(endpoint) or _has_its_own():
             return
         try:
             from .sdk_providers import provide  # noqa: PLC0415  # takes 0.2 s to import
         except ImportError as exc:
             missing = 'Exporting telemetry needs its exporter: pip install "tierflow[otlp]"'
-            if telemetry.otlp_endpoint is not None:
+            if endpoint is not None:
                 raise ImportError(missing) from exc
             # The variable may be meant for others.
             _LOG.warning(
@@ -65,7 +66,7 @@ def _set_up(telemetry: TelemetrySettings, _pid: int) -> None:
             )
             return
         signals = [each for each in _SIGNALS if _wants(each)]
-        _flusher.begin(provide(signals, telemetry.otlp_endpoint, _resource(), _EVERY_MS, _EXPORT_S))
+        _flusher.begin(provide(signals, endpoint, _resource(), _EVERY_MS, _EXPORT_S))
 
 
 def flush_soon() -> None:
@@ -73,10 +74,10 @@ def flush_soon() -> None:
     _flusher.soon()
 
 
-def _is_asked(telemetry: TelemetrySettings) -> bool:
-    if not telemetry.export or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+def _is_asked(endpoint: str | None) -> bool:
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    if telemetry.otlp_endpoint is not None:
+    if endpoint is not None:
         return True
     if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip() == "grpc":
         return False  # what listens there does not understand us
@@ -89,7 +90,9 @@ def _wants(signal: Signal) -> bool:
 
 def _has_its_own() -> bool:
     from opentelemetry._logs._internal import ProxyLoggerProvider  # noqa: PLC0415
-    from opentelemetry.metrics._internal import _ProxyMeterProvider  # noqa: PLC0415
+    from opentelemetry.metrics._internal import (  # noqa: PLC0415
+        _ProxyMeterProvider,  # pyright: ignore[reportPrivateUsage]  # there is no other way to tell
+    )
 
     return not (
         isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

@@ -88,10 +88,7 @@ def leave_workflow(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
     """End the flow run's span with what the run took. A hook of Prefect's."""
     with _changing:
         span, _ = _OPEN.pop(flow_run.id, (trace.INVALID_SPAN, None))
-    try:
-        rows = rows_of(str(flow_run.id))
-    except StoreError:
-        rows = []  # the report's hook says so
+    rows = _rows(flow_run)
     fault = {} if state.is_completed() else {names.ERROR_TYPE: _fault(state)}
     span.set_attributes({**_totals(rows), **fault})
     if fault:
@@ -105,6 +102,13 @@ def leave_workflow(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
     span.end()
     # A worker that serves many flow runs need not end for this one to be seen.
     flush_soon()
+
+
+def _rows(flow_run: FlowRun) -> Sequence[Row]:
+    try:
+        return rows_of(str(flow_run.id))
+    except StoreError:
+        return []  # the report's hook says so
 
 
 def _totals(rows: Sequence[Row]) -> Mapping[str, int | float]:

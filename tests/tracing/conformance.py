@@ -113,7 +113,8 @@ def _differs(series: Series, unit: str, buckets: tuple[float, ...] | None) -> It
 
 
 def _allowed(rules: Mapping[str, Any], profile: str) -> dict[str, Any]:
-    renamed = registry()["later"]["renamed"] if profile == "latest" else {}
+    later: Mapping[str, str] = registry()["later"]["renamed"]
+    renamed = later if profile == "latest" else dict[str, str]()
     return {renamed.get(name, name): rule for name, rule in rules.items()}
 
 
@@ -155,8 +156,8 @@ def _wrong(found: Mapping[str, Any], rules: Mapping[str, Any]) -> Iterable[str]:
         if rule.get("enum") and name not in OPEN_ENUMS and value not in rule["enum"]:
             yield f"{name} cannot be {value!r}"
         if name in CONTENT:
-            faults = jsonschema.Draft202012Validator(content_schema(CONTENT[name]))
-            yield from (str(fault.message) for fault in faults.iter_errors(messages(value)))
+            schema: Any = jsonschema.Draft202012Validator(content_schema(CONTENT[name]))
+            yield from (str(fault.message) for fault in schema.iter_errors(messages(value)))
 
 
 def _not_internal(span: ReadableSpan) -> list[str]:

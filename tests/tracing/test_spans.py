@@ -3,9 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from opentelemetry import trace
@@ -15,20 +14,20 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel
 
 from tests.conftest import Catalogue
-from tests.fakes import Fail, FakeProvider, Say, Step
+from tests.fakes import Fail, FakeProvider, Say
 from tests.tasks.ways import Way, both_ways, plain
-from tierflow import Cascade, Chunk, Prompt, Sampling, agreement, model_judge, schema
+from tierflow import Cascade, Chunk, Prompt, Sampling, agreement, model_judge
 from tierflow.errors import (
     AllDeploymentsFailedError,
-    RejectedError,
     UnparseableReplyError,
 )
-from tierflow.tracing import names, span_ids
+from tierflow.request import Reply, Request, Usage
+from tierflow.settings import Deployment, TelemetrySettings
+from tierflow.tracing import attempt, names, span_ids
 
 from .emitted import attributes
 
 CANARY = "canary-7f3a"
-KEY = "sk-canary-of-a-key"
 ROOT = Path(__file__).parents[2]
 
 
@@ -53,11 +52,6 @@ def lineage(exporter: InMemorySpanExporter) -> list[tuple[str, ...]]:
 
 def ignore(_: Chunk) -> None:
     """Stream, and drop what comes."""
-
-
-def written(spans: Sequence[ReadableSpan]) -> str:
-    """Everything that an exporter would send."""
-    return "\n".join(span.to_json() for span in spans)
 
 
 @both_ways
@@ -292,60 +286,6 @@ def test_a_judge_that_fails_leaves_a_verdict_not_an_error(
     assert attributes(judge)["tierflow.judge.reason"] == "no verdict: AllDeploymentsFailedError"
 
 
-ENDINGS: dict[str, Step | list[Step]] = {
-    "good": Say({"city": CANARY}),
-    "mended": [Say(CANARY), Say({"city": CANARY})],
-    "unreadable": Say(CANARY),
-    "refused": Fail(400, f"You said {CANARY}"),
-    "down": Fail(500, f"You said {CANARY}"),
-}
-"""Ways to end in which the prompt, the reply or a provider's words might come along."""
-
-
-@pytest.fixture
-def locked(project: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
-    """The provider behind a key, as the fast and the standard tier."""
-    monkeypatch.setenv("ENGINE_KEY", KEY)
-    tier = (
-        f'deployments = [{{ model = "openai/a", api_base = "{provider.base_url}", '
-        'api_key_env = "ENGINE_KEY" }]\n'
-    )
-    (project / "tierflow.toml").write_text(f"[tiers.fast]\n{tier}[tiers.standard]\n{tier}")
-    return provider
-
-
-@both_ways
-@pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_no_prompt_no_reply_and_no_key_is_in_any_span(
-    way: Way, ending: str, streamed: bool, locked: FakeProvider, exporter: InMemorySpanExporter
-) -> None:
-    locked.script("a", ENDINGS[ending])
-
-    def asked(ask: str) -> Prompt:
-        return Prompt(prefix=f"Guide {CANARY}", examples=[(CANARY, City(city=CANARY))], ask=ask)
-
-    def is_other(value: City) -> bool:
-        return value.city != CANARY
-
-    step = way.step(
-        asked,
-        returns=City,
-        cascade=Cascade(to="standard", judge=schema(is_other), max_loss=None),
-        on_chunk=ignore if streamed else None,
-    )
-    with suppress(AllDeploymentsFailedError, RejectedError, UnparseableReplyError):
-        step(f"Where is {CANARY}?")
-
-    text = written(exporter.get_finished_spans())
-    assert CANARY in str(locked.calls[0].body)
-    assert KEY in str(locked.calls[0].headers)
-    assert "step asked" in text
-    assert "chat a" in text
-    assert CANARY not in text
-    assert KEY not in text
-
-
 def test_span_ids_are_none_where_no_span_is_open() -> None:
     assert span_ids() == (None, None)
 
@@ -377,3 +317,49 @@ def test_without_an_sdk_nothing_breaks(catalogue: Catalogue, provider: FakeProvi
     ).stdout
 
     assert said == "ProxyTracerProvider here None None\n"
+
+
+WRITTEN = {
+    "v1.41.1": "gen_ai.usage.cache_creation.input_tokens",
+    "latest": "gen_ai.usage.cache_write.input_tokens",
+}
+
+
+@pytest.mark.parametrize("profile", WRITTEN)
+def test_tokens_written_to_a_cache_have_the_name_of_the_profile(
+    profile: Literal["v1.41.1", "latest"], exporter: InMemorySpanExporter
+) -> None:
+    request = Request("plain", ({"role": "user", "content": "a"},))
+    usage = Usage(input_tokens=10, output_tokens=1, cache_write_tokens=7)
+    reply = Reply("here", "fast", "a", "a", usage, cost_usd=None, latency_ms=1.0)
+    deployment = Deployment(model="anthropic/a", api_base="https://engine.example/v1")
+    telemetry = TelemetrySettings(profile=profile)
+
+    with attempt(
+        deployment, request, Sampling(), tier="fast", role="answer", telemetry=telemetry
+    ) as span:
+        span.reply(reply)
+
+    (chat,) = exporter.get_finished_spans()
+    found = attributes(chat)
+    assert {name: found.get(name) for name in WRITTEN.values()} == {
+        name: 7 if of == profile else None for of, name in WRITTEN.items()
+    }
+    # The conventions want a port wherever there is an address.
+    assert (found["server.address"], found["server.port"]) == ("engine.example", 443)
+
+
+@both_ways
+def test_a_step_that_fails_says_what_was_paid_for_it(
+    way: Way, catalogue: Catalogue, provider: FakeProvider, exporter: InMemorySpanExporter
+) -> None:
+    catalogue()
+    provider.script("fast", Say("no JSON", input_tokens=100, output_tokens=20))
+
+    with pytest.raises(UnparseableReplyError):
+        way.step(plain, returns=City)("Where is it?")
+
+    found = attributes(by_name(exporter)["step plain"][0])
+    assert found["error.type"] == found[names.OUTCOME] == "UnparseableReplyError"
+    assert found[names.ASKS] == 2
+    assert found[names.COST_USD] == pytest.approx(2 * (100 * 1 + 20 * 10) / 1e6)

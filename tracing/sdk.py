@@ -105,11 +105,9 @@ def _resource() -> "Resource":
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  # only where it is needed
 
     # One an OS process: counters of two under one id would be taken for one that jumps.
-    ours = Resource({"service.name": "tierflow", "service.instance.id": str(uuid.uuid4())})
-    said = Resource.create()
-    if str(said.attributes.get("service.name", "")).startswith("unknown_service"):
-        return said.merge(ours)
-    return ours.merge(said)
+    said = Resource({"service.instance.id": str(uuid.uuid4())}).merge(Resource.create())
+    is_named = not str(said.attributes.get("service.name", "")).startswith("unknown_service")
+    return said if is_named else said.merge(Resource({"service.name": "tierflow"}))
 
 
 class _Flusher:
@@ -149,7 +147,10 @@ class _Flusher:
                 self._asked.wait_for(lambda: self._wanted > self._done)
                 number = self._wanted
             for flush in self._flushes:
-                flush()
+                try:
+                    flush()
+                except Exception as error:  # noqa: BLE001  # the others, and the next time, go on
+                    _LOG.warning("Telemetry could not be exported: %s", type(error).__name__)
             with self._asked:
                 self._done = number
                 self._asked.notify_all()

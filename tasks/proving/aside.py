@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ...request import Request
 from ...routing import Trail
-from ...tracing import Within, span_ids, step_attributes
+from ...tracing import Within, span_ids, within_step
 from ..account import answer_without, calls_of, row_of
 from ..spec import Account
 from ..step import Plan, Step
@@ -40,9 +40,7 @@ class Aside:
         `tier`: the cheaper one, whose judge it is about.
         """
         request = replace(step.request, step=f"{step.spec.name} ({self.kind})")
-        attributes = step_attributes(request, tier, step.around.where)
-        plan = self._accounted(step, request, plan)
-        return Within(f"step {request.step}", attributes, plan, lambda _: {})
+        return within_step(request, tier, step.around.where, self._accounted(step, request, plan))
 
     def _accounted(self, step: Step[Any], request: Request, plan: Plan[T]) -> Plan[T]:
         ids = span_ids()

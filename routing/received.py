@@ -1,7 +1,7 @@
 """Received: what a provider sent back, whole or in chunks, in one form. Knows no provider."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -89,7 +89,7 @@ class Stream:
             model=self._model,
             response_id=self._response_id,
             finish_reason=self._finish_reason,
-            usage=None if _made_up_usage(source) else self._usage,
+            usage=_usage_told(self._usage, source),
             confidence=_confidence(self._logprobs),
             ttft_ms=1000 * (arrivals[0] - self.started) if arrivals else None,
             itl_ms=sum(gaps) / len(gaps) if gaps else None,
@@ -104,10 +104,20 @@ def _made_up_end(finish_reason: str | None, source: Any) -> bool:
     return getattr(source, "received_finish_reason", finish_reason) is None and seen is None
 
 
-def _made_up_usage(source: Any) -> bool:
-    # Where no chunk brought a usage, litellm sends one of its own guess.
+def _usage_told(summed: Any, source: Any) -> Any:
+    """Return what the provider told of a stream. `summed`: what litellm made of that."""
     chunks = getattr(source, "chunks", None)
-    return chunks is not None and not any(getattr(chunk, "usage", None) for chunk in chunks)
+    if chunks is None:
+        return summed
+    told = usages_told(chunks)
+    # Where no chunk brought a usage, litellm sends one of its own guess; and from several it keeps
+    # only the names that it knows.
+    return told[0] if len(told) == 1 else (summed if told else None)
+
+
+def usages_told(chunks: Iterable[Any]) -> list[Any]:
+    """Return what a stream's chunks told of its usage, in order."""
+    return [usage for chunk in chunks if (usage := getattr(chunk, "usage", None)) is not None]
 
 
 def _logprobs(choice: Any) -> list[float]:

@@ -61,6 +61,8 @@ def _load() -> Any:
         "ignore", "coroutine '.*completion' was never awaited", category=RuntimeWarning
     )
     module.suppress_debug_info = True
+    # It counts what a stream did not tell, and would fetch a Llama's tokenizer from the network.
+    module.disable_hf_tokenizer_download = True
     module.custom_provider_map = [
         *module.custom_provider_map,
         {"provider": "local", "custom_handler": LocalModels()},

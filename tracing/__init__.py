@@ -8,7 +8,7 @@ from .report import StepSummary, as_table, headline, summarise
 from .sdk import flush_soon, set_up
 from .spans import Within, span, span_ids, within_judge, within_step
 from .step_metrics import record_step
-from .usage import usage_of
+from .usage import partial_usage, usage_of
 
 __all__ = [
     "AttemptSpan",
@@ -28,6 +28,7 @@ __all__ = [
     "flush_soon",
     "headline",
     "open_ledger",
+    "partial_usage",
     "prices_of",
     "record_step",
     "rows_of",

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from . import dialects, wire
+from . import dialects, engines, wire
 from .billing import Billing, Charge
 from .dialects import Dialect, Event
 from .ledger import Ledger, Recorded
@@ -51,6 +51,11 @@ def fake_app(ledger: Ledger, billing: Billing | None = None) -> Starlette:
             ),
             Route("/v1/messages", _Chat(ledger, billing, dialects.ANTHROPIC), methods=["POST"]),
             Route("/models/{call}", _Chat(ledger, billing, dialects.GEMINI), methods=["POST"]),
+            Route("/api/chat", _Chat(ledger, billing, engines.OLLAMA), methods=["POST"]),
+            *(
+                Route(f"/{name}/{{rest:path}}", _Chat(ledger, billing, dialect), methods=["POST"])
+                for name, dialect in engines.LIKE_OPENAI.items()
+            ),
             Route("/bill", bill),
             Route("/v1/models", models),
             Route("/metrics", metrics),
@@ -143,7 +148,7 @@ class _Exchange:
             whole = self.dialect.whole(say, self.body, self.number, charge)
             await self._respond(JSONResponse(whole))
             return
-        await self._start("text/event-stream; charset=utf-8")
+        await self._start(self._streams_as)
         opening = self.dialect.opening(say, self.body, self.number, charge)
         for place, (name, chunk) in enumerate(opening):
             if place and not await self._pause(say.chunk_delay_s):
@@ -153,6 +158,10 @@ class _Exchange:
             await self._send_event(name, chunk)
         closing = self.dialect.closing(say, self.body, self.number, charge)
         await self._send_last(closing)
+
+    @property
+    def _streams_as(self) -> str:
+        return "application/x-ndjson" if self.dialect.lines else "text/event-stream; charset=utf-8"
 
     async def _send_last(self, closing: Iterable[Event]) -> None:
         events = [*closing]
@@ -166,7 +175,7 @@ class _Exchange:
     async def _break_stream(self, step: BreakStream) -> None:
         say = Say(step.text)
         if self.body.get("stream") is True:
-            await self._start("text/event-stream; charset=utf-8")
+            await self._start(self._streams_as)
             chunks: Iterator[Event] = self.dialect.opening(say, self.body, self.number, None)
             for name, chunk in islice(chunks, 1 + step.after_chunks):
                 await self._send_event(name, chunk)
@@ -188,7 +197,8 @@ class _Exchange:
     async def _send_event(
         self, name: str | None, data: wire.Json | str, *, last: bool = False
     ) -> None:
-        await self._send_body(dialects.event(name, data).encode(), last=last)
+        written = dialects.event(name, data, lines=self.dialect.lines)
+        await self._send_body(written.encode(), last=last)
 
     async def _send_body(self, content: bytes, *, last: bool = False) -> None:
         await self.send({"type": "http.response.body", "body": content, "more_body": not last})

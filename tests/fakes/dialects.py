@@ -17,12 +17,16 @@ Event = tuple[str | None, Json]
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one API writes a whole answer, a stream's opening (a text each) and its closing."""
+    """How one API writes a whole answer, a stream's opening (a text each) and its closing.
+
+    lines: a stream is JSON lines, not server-sent events.
+    """
 
     whole: Callable[[Say, Json, int, Charge | None], Json]
     opening: Callable[[Say, Json, int, Charge | None], Iterator[Event]]
     closing: Callable[[Say, Json, int, Charge | None], Iterator[Event]]
     last_event: str | None = None
+    lines: bool = False
 
 
 def _openai_usage(answer: Json, charge: Charge | None) -> Json:
@@ -57,15 +61,19 @@ def _openai_closing(say: Say, body: Json, number: int, charge: Charge | None) ->
 
 OPENAI = Dialect(_openai_whole, _openai_opening, _openai_closing, "[DONE]")
 
+
+def _scripted(say: Say, plain: Json) -> Charge:
+    read, write, write_1h = say.cached_tokens, say.written_tokens, say.written_1h_tokens
+    fresh = plain["prompt_tokens"] - read - write - write_1h
+    return Charge("", fresh, read, write, write_1h)
+
+
 _STOP = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 
 
 def _anthropic_usage(say: Say, body: Json, charge: Charge | None) -> Json:
     plain = wire.usage(say, body)
-    if charge is None:
-        charge = Charge(
-            "", fresh=plain["prompt_tokens"] - say.cached_tokens, read=say.cached_tokens
-        )
+    charge = charge or _scripted(say, plain)
     return {
         "input_tokens": charge.fresh,
         "cache_read_input_tokens": charge.read,
@@ -75,6 +83,7 @@ def _anthropic_usage(say: Say, body: Json, charge: Charge | None) -> Json:
             "ephemeral_1h_input_tokens": charge.write_1h,
         },
         "output_tokens": plain["completion_tokens"],
+        "output_tokens_details": {"thinking_tokens": say.reasoning_tokens},
     }
 
 
@@ -93,7 +102,9 @@ def _anthropic_whole(say: Say, body: Json, number: int, charge: Charge | None) -
 
 def _anthropic_opening(say: Say, body: Json, number: int, charge: Charge | None) -> Iterator[Event]:
     whole = _anthropic_whole(say, body, number, charge)
-    started: Json = {**whole, "content": [], "stop_reason": None}
+    # What is read and written is known by then; of the reply there is a token or two.
+    usage = {**whole["usage"], "output_tokens": 1, "output_tokens_details": None}
+    started: Json = {**whole, "content": [], "stop_reason": None, "usage": usage}
     yield "message_start", {"type": "message_start", "message": started}
     block: Json = {"type": "text", "text": ""}
     yield (
@@ -112,7 +123,9 @@ def _anthropic_closing(say: Say, body: Json, number: int, charge: Charge | None)
     whole = _anthropic_whole(say, body, number, charge)
     yield "content_block_stop", {"type": "content_block_stop", "index": 0}
     delta: Json = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-    usage: Json = {"output_tokens": whole["usage"]["output_tokens"]}
+    # Totals again, but not how long what was written is kept.
+    usage: Json = {**whole["usage"]}
+    del usage["cache_creation"]
     yield "message_delta", {"type": "message_delta", "delta": delta, "usage": usage}
     yield "message_stop", {"type": "message_stop"}
 
@@ -122,15 +135,13 @@ ANTHROPIC = Dialect(_anthropic_whole, _anthropic_opening, _anthropic_closing)
 
 def _gemini_usage(say: Say, body: Json, charge: Charge | None) -> Json:
     plain = wire.usage(say, {"messages": body.get("contents")})
-    if charge is None:
-        charge = Charge(
-            "", fresh=plain["prompt_tokens"] - say.cached_tokens, read=say.cached_tokens
-        )
+    charge = charge or _scripted(say, plain)
     said = plain["completion_tokens"]
     return {
         "promptTokenCount": charge.total,
         "cachedContentTokenCount": charge.read,
-        "candidatesTokenCount": said,
+        "candidatesTokenCount": said - say.reasoning_tokens,
+        "thoughtsTokenCount": say.reasoning_tokens,
         "totalTokenCount": charge.total + said,
     }
 
@@ -154,9 +165,12 @@ def _gemini_whole(say: Say, body: Json, number: int, charge: Charge | None) -> J
     return {**answer, "usageMetadata": _gemini_usage(say, body, charge)}
 
 
-def _gemini_opening(say: Say, body: Json, number: int, _: Charge | None) -> Iterator[Event]:
+def _gemini_opening(say: Say, body: Json, number: int, charge: Charge | None) -> Iterator[Event]:
+    # Each chunk says what was used by then.
+    so_far = {**_gemini_usage(say, body, charge), "candidatesTokenCount": 0}
+    so_far["totalTokenCount"] = so_far["promptTokenCount"] + so_far["thoughtsTokenCount"]
     for word in wire.words_of(say):
-        yield None, _gemini_answer(body, number, word, None)
+        yield None, {**_gemini_answer(body, number, word, None), "usageMetadata": so_far}
 
 
 def _gemini_closing(say: Say, body: Json, number: int, charge: Charge | None) -> Iterator[Event]:
@@ -167,7 +181,9 @@ def _gemini_closing(say: Say, body: Json, number: int, charge: Charge | None) ->
 GEMINI = Dialect(_gemini_whole, _gemini_opening, _gemini_closing)
 
 
-def event(name: str | None, data: Json | str) -> str:
-    """One server-sent event as it is written."""
+def event(name: str | None, data: Json | str, *, lines: bool = False) -> str:
+    """One server-sent event as it is written, or one line."""
     text = data if isinstance(data, str) else json.dumps(data)
+    if lines:
+        return f"{text}\n"
     return f"event: {name}\ndata: {text}\n\n" if name else f"data: {text}\n\n"

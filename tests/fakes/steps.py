@@ -16,6 +16,8 @@ class Say:
     chunk of text. ``logprobs`` holds one float a token and is sent, as in the real API, only to a
     request with ``logprobs: true``; the text is then cut into that many even tokens.
     ``response_model`` is the model the answer names, where it is not the one asked for.
+    ``input_tokens`` counts those read from and written to the provider's cache, ``output_tokens``
+    the reasoning, however the dialect writes them. ``usage`` False: none is told, as some engines.
     """
 
     text: object
@@ -28,6 +30,9 @@ class Say:
     logprobs: Sequence[float] | None = None
     response_model: str | None = None
     reasoning_tokens: int = 0
+    written_tokens: int = 0
+    written_1h_tokens: int = 0
+    usage: bool = True
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def completion(say: Say, body: Json, number: int) -> Json:
     if _wants_logprobs(say, body):
         choice["logprobs"] = _logprobs(_tokens(say, body))
     envelope = _envelope(say, body, number, "chat.completion")
-    return {**envelope, "choices": [choice], "usage": usage(say, body)}
+    told = {"usage": usage(say, body)} if say.usage else {}
+    return {**envelope, "choices": [choice], **told}
 
 
 def opening_chunks(say: Say, body: Json, number: int) -> Iterator[Json]:
@@ -62,7 +63,7 @@ def opening_chunks(say: Say, body: Json, number: int) -> Iterator[Json]:
 def closing_chunks(say: Say, body: Json, number: int) -> Iterator[Json]:
     """The chunk with the finish reason and, for a request that asked, the usage chunk."""
     yield _chunk(say, body, number, {}, finish_reason=say.finish_reason)
-    if _wants_usage(body):
+    if _wants_usage(body) and say.usage:
         envelope = _envelope(say, body, number, "chat.completion.chunk")
         yield {**envelope, "choices": [], "usage": usage(say, body)}
 
@@ -75,7 +76,10 @@ def usage(say: Say, body: Json) -> Json:
         "prompt_tokens": prompt,
         "completion_tokens": answer,
         "total_tokens": prompt + answer,
-        "prompt_tokens_details": {"cached_tokens": say.cached_tokens},
+        "prompt_tokens_details": {
+            "cached_tokens": say.cached_tokens,
+            **({"cache_write_tokens": say.written_tokens} if say.written_tokens else {}),
+        },
         "completion_tokens_details": {"reasoning_tokens": say.reasoning_tokens},
     }
 

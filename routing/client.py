@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from ..errors import AttemptError, AttemptTimeoutError
-from ..request import Chunk, Reply, canonical_json
+from ..request import Chunk, Reply
 from ..settings import TelemetrySettings
-from ..tracing import AttemptSpan, attempt, prices_of, usage_of
+from ..tracing import AttemptSpan, attempt, usage_of
 from .echoes import Unsaid
 from .effects import Ask
 from .lasting import on_lasting_loop, wait_on_lasting_loop
 from .marks import cache_options, marked
+from .metering import broken_off, priced, sent_characters
 from .received import Received, Stream, whole
 from .tiers import api_key
 from .vendor import litellm, returned, vendor_errors
@@ -56,12 +57,12 @@ class LiteLLMClient:
             # A blocking call could only be cut off by litellm's own timeout (see README.md).
             return wait_on_lasting_loop(self._ask_in_time(ask, ask.timeout_s))
         vendor, name = litellm(), ask.deployment.name
-        with self._timed() as started, self._span(ask) as span:
+        with self._timed() as started, self._metered(ask, started) as span:
             with vendor_errors(name, self._unsaid(ask)):
                 response = returned(vendor.completion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
-            stream = self._stream(ask, span, started)
+            stream = self._stream(ask, span, started, response)
             with closing(_chunks(response, name, self._unsaid(ask))) as chunks:
                 for chunk in chunks:
                     stream.add(chunk)
@@ -83,20 +84,22 @@ class LiteLLMClient:
                         return await self._ask_async(ask)
             except TimeoutError:
                 pass
-            raise AttemptTimeoutError(
+            error = AttemptTimeoutError(
                 f"{name}: AttemptTimeoutError: no reply in the {timeout_s:.1f} s that the step's "
                 "deadline left",
                 deployment=name,
             )
+            error.may_be_billed = True
+            raise error
 
     async def _ask_async(self, ask: Ask) -> Reply:
         vendor, name = litellm(), ask.deployment.name
-        with self._timed() as started, self._span(ask) as span:
+        with self._timed() as started, self._metered(ask, started) as span:
             with vendor_errors(name, self._unsaid(ask)):
                 response = returned(await vendor.acompletion(**self._options(ask)), name)
             if ask.on_chunk is None:
                 return self._reply(ask, span, whole(response, name), started)
-            stream = self._stream(ask, span, started)
+            stream = self._stream(ask, span, started, response)
             async with aclosing(_chunks_async(response, name, self._unsaid(ask))) as chunks:
                 async for chunk in chunks:
                     stream.add(chunk)
@@ -112,8 +115,11 @@ class LiteLLMClient:
             error.began_at, error.latency_ms = began_at, 1000 * (self.clock() - started)
             raise
 
-    def _span(self, ask: Ask) -> Any:
-        return attempt(
+    @contextmanager
+    def _metered(self, ask: Ask, started: float) -> Generator[AttemptSpan]:
+        """Yield the span of a call; where no reply comes of it, it says what that cost."""
+        meter = ask.meter
+        with attempt(
             ask.deployment,
             ask.request,
             ask.request.sampling.over(ask.tier.tier.sampling),
@@ -121,7 +127,14 @@ class LiteLLMClient:
             role=ask.role,
             streamed=ask.on_chunk is not None,
             telemetry=self.telemetry,
-        )
+        ) as span:
+            meter.clock, meter.started, meter.began_at = self.clock, started, self.now()
+            try:
+                yield span
+            except BaseException as error:
+                if (paid := broken_off(ask, error)) is not None:
+                    span.reply(paid)
+                raise
 
     def _unsaid(self, ask: Ask) -> Unsaid:
         return Unsaid(self._key(ask), ask.request.messages)
@@ -165,36 +178,20 @@ class LiteLLMClient:
             options |= {"stream": True, "stream_options": {"include_usage": True}}
         return options
 
-    def _stream(self, ask: Ask, span: AttemptSpan, started: float) -> Stream:
+    def _stream(self, ask: Ask, span: AttemptSpan, started: float, source: Any) -> Stream:
         def on_text(text: str) -> None:
             span.chunk()
             if ask.on_chunk is not None:
                 ask.on_chunk(Chunk(text, ask.tier.name, ask.deployment.model, ask.attempt))
 
-        return Stream(self.clock, started, on_text)
+        ask.meter.source = source
+        ask.meter.stream = Stream(self.clock, started, on_text)
+        return ask.meter.stream
 
     def _reply(self, ask: Ask, span: AttemptSpan, got: Received, started: float) -> Reply:
-        sent = len(canonical_json(ask.request.messages))
-        usage = usage_of(got.usage, sent=sent, received=len(got.text))
-        prices = prices_of(ask.deployment)
+        usage = usage_of(got.usage, sent=sent_characters(ask), received=len(got.text))
         latency_s = self.clock() - started
-        reply = Reply(
-            text=got.text,
-            tier=ask.tier.name,
-            deployment=ask.deployment.name,
-            model=got.model or ask.deployment.model,
-            usage=usage,
-            cost_usd=None if prices is None else prices.cost_usd(usage),
-            latency_ms=1000 * latency_s,
-            finish_reason=got.finish_reason,
-            confidence=got.confidence,
-            ttft_ms=got.ttft_ms,
-            itl_ms=got.itl_ms,
-            itl_p95_ms=got.itl_p95_ms,
-            response_id=got.response_id,
-            saved_by_prefix_usd=None if prices is None else prices.saved_by_prefix_usd(usage),
-            began_at=self.now() - latency_s,
-        )
+        reply = priced(ask, got, usage, 1000 * latency_s, self.now() - latency_s)
         span.reply(reply)
         return reply
 

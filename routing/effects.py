@@ -1,12 +1,13 @@
 """Effects: what routing asks of the outside world. A driver carries them out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ..errors import AttemptError
 from ..request import CachePlan, Chunk, Reply, Request
 from ..settings import Deployment
+from .metering import Meter
 from .tiers import NamedTier
 
 Role: TypeAlias = Literal["answer", "repair", "judge"]
@@ -34,6 +35,7 @@ class Ask:
     `attempt`: 1 for the first call of a step, and so on. `on_chunk`: stream, and hand over each
     piece; None for a reply in one piece. `cache`: what the provider is told to keep of the prefix.
     `timeout_s`: what the step's deadline leaves, where that is less than the tier's timeout_s.
+    `meter`: what is known of the call, also when no reply comes of it.
     """
 
     deployment: Deployment
@@ -45,6 +47,7 @@ class Ask:
     cache: CachePlan | None = None
     timeout_s: float | None = None
     admission: Admission = Admission()
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

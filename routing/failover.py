@@ -1,6 +1,7 @@
 """Failover: through a tier's deployments until one replies. Decides only; a driver asks."""
 
 import math
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from ..errors import AllDeploymentsFailedError, AttemptError, DeadlineExceededEr
 from ..request import Reply, Request, Usage, Verdict
 from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Role, Standing
 from .expecting import expected_usage
+from .metering import broken_off
 from .resilience.hedging import not_waited_for
 from .tiers import NamedTier
 
@@ -26,12 +28,21 @@ def _for_ever() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call that has ended, with a `reply` that is paid for or an `error`."""
+    """One call that has ended, with a `reply` or an `error`.
+
+    `partial`: what must be paid for of a call that failed, or was left; see metering.py.
+    """
 
     tier: str
     role: Role
     reply: Reply | None = None
-    error: AttemptError | None = None
+    error: BaseException | None = None
+    partial: Reply | None = None
+
+    @property
+    def paid(self) -> Reply | None:
+        """What is billed of it, None for nothing."""
+        return self.reply or self.partial
 
 
 @dataclass(slots=True)
@@ -55,7 +66,12 @@ class Trail:
     @property
     def failures(self) -> list[AttemptError]:
         """What failed, in order."""
-        return [each.error for each in self.attempts if each.error is not None]
+        return [each.error for each in self.attempts if isinstance(each.error, AttemptError)]
+
+    @property
+    def paid(self) -> list[Reply]:
+        """What is paid for, in order: replies, and what had arrived of others."""
+        return [each.paid for each in self.attempts if each.paid is not None]
 
     @property
     def next_attempt(self) -> int:
@@ -64,13 +80,13 @@ class Trail:
 
     @property
     def usage(self) -> Usage:
-        """The tokens of all replies."""
-        return reduce(add, (reply.usage for reply in self.replies), Usage())
+        """The tokens of all that is paid for."""
+        return reduce(add, (reply.usage for reply in self.paid), Usage())
 
     @property
     def cost_usd(self) -> float | None:
-        """What all replies cost; None if one of them has no price: unknown is not zero."""
-        costs = [reply.cost_usd for reply in self.replies]
+        """What all of that cost; None if a part has no price: unknown is not zero."""
+        costs = [reply.cost_usd for reply in self.paid]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
@@ -157,23 +173,35 @@ class _Course:
         try:
             reply: Reply = yield first
         except AttemptError as error:
-            self._failed(error, best.deployment.name)
+            self._failed(error, best.deployment.name, first)
             return None
+        except BaseException as error:
+            self._left(error, first)
+            raise
         self._replied(reply)
         return reply
 
     def _race(self, hedge: Hedge) -> Generator[Any, Any, Reply | None]:
-        raced: Raced = yield hedge
+        try:
+            raced: Raced = yield hedge
+        except BaseException as error:
+            self._left(error, hedge.first)
+            self._left(error, hedge.second)
+            raise
         # Everything that was asked is paid for, and the answer's own reply comes last.
-        if raced.reply is not None:
-            for ask in raced.cancelled:
+        for ask in raced.cancelled:
+            if raced.reply is None:
+                self._left(CancelledError(), ask)
+            else:
                 self._replied(not_waited_for(ask, raced.reply))
+        if raced.reply is not None:
             for paid in raced.paid:
                 self._replied(paid)
         by_name = {each.deployment.name: each for each in (hedge.first, hedge.second)}
-        for place, error in enumerate(raced.failures):
-            name = error.deployment if error.deployment in by_name else ""
-            self._failed(error, name or list(by_name)[min(place, 1)])
+        for place, failure in enumerate(raced.failures):
+            name = failure.deployment if failure.deployment in by_name else ""
+            name = name or list(by_name)[min(place, 1)]
+            self._failed(failure, name, by_name[name])
         if raced.reply is not None:
             self._replied(raced.reply)
         return raced.reply
@@ -181,9 +209,17 @@ class _Course:
     def _replied(self, reply: Reply) -> None:
         self.trail.attempts.append(Attempt(self.tier.name, self.role, reply=reply))
 
-    def _failed(self, error: AttemptError, name: str) -> None:
+    def _left(self, error: BaseException, ask: Ask) -> None:
+        """Note a call that nobody waits for any more: for whatever reason, it is paid for."""
+        if (partial := broken_off(ask, error)) is not None:
+            self.trail.attempts.append(
+                Attempt(self.tier.name, self.role, error=error, partial=partial)
+            )
+
+    def _failed(self, error: AttemptError, name: str, ask: Ask) -> None:
         self.failures.append(error)
-        self.trail.attempts.append(Attempt(self.tier.name, self.role, error=error))
+        partial = broken_off(ask, error)
+        self.trail.attempts.append(Attempt(self.tier.name, self.role, error=error, partial=partial))
         if not error.elsewhere:
             raise error
         if error.retry_after_s is None or self.asked[name] >= _ASKS_PER_DEPLOYMENT:

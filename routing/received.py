@@ -11,19 +11,19 @@ from ..errors import ProviderDownError
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A complete reply. `usage`: litellm's object, None if the provider sent none.
+    """A reply, or what has arrived of it. `usage`: litellm's object, None if none was sent.
 
     `confidence`: geometric mean of the token probabilities. `ttft_ms`, `itl_ms`, `itl_p95_ms`:
     milliseconds to the first chunk, mean and 95th percentile of the gaps between chunks; a chunk
     may hold several tokens. None where not streamed or too short.
     """
 
-    text: str
-    model: str | None
-    response_id: str | None
-    finish_reason: str | None
-    usage: Any
-    confidence: float | None
+    text: str = ""
+    model: str | None = None
+    response_id: str | None = None
+    finish_reason: str | None = None
+    usage: Any = None
+    confidence: float | None = None
     ttft_ms: float | None = None
     itl_ms: float | None = None
     itl_p95_ms: float | None = None
@@ -82,6 +82,10 @@ class Stream:
         """
         if _made_up_end(self._finish_reason, source):
             raise ProviderDownError(f"{deployment}: the stream broke off", deployment=deployment)
+        return self.so_far(_usage_told(self._usage, source))
+
+    def so_far(self, usage: Any = None) -> Received:
+        """Return what has arrived by now."""
         arrivals = self._arrivals
         gaps = sorted(1000 * (later - earlier) for earlier, later in pairwise(arrivals))
         return Received(
@@ -89,7 +93,7 @@ class Stream:
             model=self._model,
             response_id=self._response_id,
             finish_reason=self._finish_reason,
-            usage=_usage_told(self._usage, source),
+            usage=usage,
             confidence=_confidence(self._logprobs),
             ttft_ms=1000 * (arrivals[0] - self.started) if arrivals else None,
             itl_ms=sum(gaps) / len(gaps) if gaps else None,

@@ -116,11 +116,14 @@ def _attempt_error(
     # litellm calls a stream that falls silent a lost connection.
     if kind is ProviderDownError and any(isinstance(cause, TimeoutError) for cause in causes):
         kind = AttemptTimeoutError
-    return kind(
+    error = kind(
         f"{deployment}: {kind.__name__} ({status}): {unsaid.left_of(said)[:_SHOWN_CHARACTERS]}",
         deployment=deployment,
         retry_after_s=_retry_after_s(exc),
     )
+    # httpx's, for a provider that was reached and then left; aiohttp's errors are mapped to them.
+    error.may_be_billed = any(type(cause).__name__ == "ReadTimeout" for cause in causes)
+    return error
 
 
 def _causes(exc: BaseException | None, handled: BaseException | None) -> Iterator[BaseException]:

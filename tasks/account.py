@@ -46,7 +46,7 @@ def answer_without(request: Request, trail: Trail, cache: CacheUse) -> Answer[An
         cost_usd=trail.cost_usd,
         latency_ms=0.0,
         verdicts=tuple(trail.verdicts),
-        replies=tuple(trail.replies),
+        replies=tuple(trail.paid),
         failures=tuple(str(error) for error in trail.failures),
         arm=request.arm,
     )
@@ -58,7 +58,7 @@ def with_all_paid(answer: Answer[T], trail: Trail) -> Answer[T]:
         answer,
         usage=trail.usage,
         cost_usd=trail.cost_usd,
-        replies=tuple(trail.replies),
+        replies=tuple(trail.paid),
         failures=tuple(str(error) for error in trail.failures),
     )
 
@@ -133,7 +133,7 @@ def calls_of(trail: Trail, ref: str) -> tuple[Call, ...]:
 
 
 def _call(attempt: Attempt, ref: str) -> Call:
-    reply = attempt.reply or _said_nothing(attempt)
+    reply = attempt.paid or _said_nothing(attempt)
     return Call(
         ref=ref,
         at=datetime.fromtimestamp(reply.began_at, UTC).isoformat(timespec="milliseconds"),
@@ -158,7 +158,7 @@ def _call(attempt: Attempt, ref: str) -> Call:
 
 
 def _said_nothing(attempt: Attempt) -> Reply:
-    error = attempt.error or AttemptError("")
+    error = attempt.error if isinstance(attempt.error, AttemptError) else AttemptError("")
     return Reply(
         text="",
         tier=attempt.tier,

@@ -64,6 +64,7 @@ class AttemptError(TierflowError):
     `elsewhere`: whether another deployment may succeed where this one failed.
     `counts_against_deployment`: whether the deployment, not the request, is at fault. `began_at`:
     when it was asked, Unix seconds, 0 where that is not known; `latency_ms`: how long it took.
+    `may_be_billed`: whether it was left unanswered after the provider had the request.
     """
 
     elsewhere = True
@@ -77,6 +78,7 @@ class AttemptError(TierflowError):
         self.retry_after_s = retry_after_s
         self.began_at = 0.0
         self.latency_ms = 0.0
+        self.may_be_billed = False
 
 
 class AttemptTimeoutError(AttemptError):

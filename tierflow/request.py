@@ -288,11 +288,11 @@ class Answer(Generic[T]):
 
     `ref`: names this answer in the ledger, for whoever has something to say of it later.
     `tier`, `deployment`, `model`: who gave the accepted reply (for a hit: at the time).
-    `replies`: every reply that was paid for, judges' and rejected ones too; `failures`: one line
-    per attempt that failed. `usage`, `cost_usd`: what this answer took now, so 0 for a hit;
-    cost is None if a price is unknown. `saved_usd`: what a hit did not cost again.
-    `strongest_usd`: the accepted reply's tokens at the price of the strongest tier. `ttft_ms`,
-    `itl_ms`, `itl_p95_ms`: of the accepted reply, see Reply.
+    `replies`: every reply that was paid for, judges' and rejected ones too, and without their text
+    those that broke off; `failures`: one line per attempt that failed. `usage`, `cost_usd`: what
+    this answer took now, so 0 for a hit; cost is None if a price is unknown. `saved_usd`: what a
+    hit did not cost again. `strongest_usd`: the accepted reply's tokens at the price of the
+    strongest tier. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, see Reply.
     """
 
     value: T

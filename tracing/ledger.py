@@ -60,9 +60,9 @@ class Row:
 class Call:
     """One call to one deployment. `ref`: of the step that made it. `at`: ISO time in UTC.
 
-    `role`: why it was made: "answer", "repair", "judge". `outcome`: "ok", or the error's name; a
-    failure has cost nothing as far as is known. `cost_usd`: None without a price. `estimated`: its
-    tokens are a guess. Times in ms.
+    `role`: why it was made: "answer", "repair", "judge", and what routing will add. `outcome`:
+    "ok", or the error's name; a failure costs what had arrived of its reply. `cost_usd`: None
+    without a price. `estimated`: its tokens are a guess. Times in ms.
     """
 
     ref: str

@@ -173,7 +173,7 @@ class _Exchange:
             await self._send_event(name, data or chunk, last=is_last)
 
     async def _break_stream(self, step: BreakStream) -> None:
-        say = Say(step.text)
+        say = step.text if isinstance(step.text, Say) else Say(step.text)
         if self.body.get("stream") is True:
             await self._start(self._streams_as)
             chunks: Iterator[Event] = self.dialect.opening(say, self.body, self.number, None)
@@ -183,7 +183,8 @@ class _Exchange:
             whole = json.dumps(self.dialect.whole(say, self.body, self.number, None)).encode()
             await self._start("application/json", length=len(whole))
             await self._send_body(whole[: len(whole) // 2])
-        await self._break()
+        if await self._pause(step.silent_s):
+            await self._break()
 
     async def _respond(self, response: Response) -> None:
         await response(self.scope, self.receive, self.send)

@@ -66,11 +66,13 @@ class Drop:
 class BreakStream:
     """Stream ``after_chunks`` chunks of ``text`` (one a word), then close the connection.
 
-    A request that did not ask for a stream gets half of the JSON body instead.
+    A request that did not ask for a stream gets half of the JSON body instead. ``silent_s`` passes
+    before the connection is closed. ``text`` may be a Say: some streams tell usage at once.
     """
 
     after_chunks: int
     text: object
+    silent_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ FACE = {
     "__init__.py",
     "cli.py",
     "cli_cache.py",
+    "cli_costs.py",
     "cli_explain.py",
     "cli_judge.py",
     "cli_judge_review.py",

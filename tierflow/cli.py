@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .cli_cache import cache
+from .cli_costs import costs, runs_list
 from .cli_judge import judge
 from .cli_lint import lint
 from .cli_plan import cache_plan
@@ -111,6 +112,7 @@ def _price_column(usd_per_mtok: float | None) -> str:
 
 
 cli.add_command(cache)
+cli.add_command(costs)
 cli.add_command(judge)
 cli.add_command(lint)
 cli.add_command(route)
@@ -144,6 +146,9 @@ def runs_last(*, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     print_summaries(summaries, title=f"{rows[0].flow} · {flow_run_id} · {rows[0].at}")
+
+
+runs.add_command(runs_list)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
+from .costs import By, Costs, FlowRun, Window, share_of, total_of
 from .genai import AttemptSpan, attempt, encoding
 from .ledger import Call, Ledger, Row, Where
 from .opening import open_ledger, rows_of
@@ -12,13 +13,17 @@ from .usage import partial_usage, usage_of
 
 __all__ = [
     "AttemptSpan",
+    "By",
     "CacheFacts",
     "Call",
+    "Costs",
+    "FlowRun",
     "Ledger",
     "Prices",
     "Row",
     "StepSummary",
     "Where",
+    "Window",
     "Within",
     "as_table",
     "attempt",
@@ -33,9 +38,11 @@ __all__ = [
     "record_step",
     "rows_of",
     "set_up",
+    "share_of",
     "span",
     "span_ids",
     "summarise",
+    "total_of",
     "usage_of",
     "within_judge",
     "within_step",

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from .costs import By, Costs, FlowRun, Window
+
 
 @dataclass(frozen=True, slots=True)
 class Where:
@@ -107,6 +109,14 @@ class Ledger(Protocol):
 
     def last_flow_run(self) -> str | None:
         """Return the id of the flow run that wrote last."""
+        ...
+
+    def costs(self, by: By, window: Window) -> Sequence[Costs]:
+        """Return what was spent within a window, summed by what `by` names."""
+        ...
+
+    def flow_runs(self, limit: int) -> Sequence[FlowRun]:
+        """Return the flow runs that wrote last, the newest first."""
         ...
 
     def close(self) -> None:

@@ -15,7 +15,9 @@ from sqlalchemy.dialects.postgresql import psycopg
 
 from ..database import Database, SqliteDatabase
 from ..postgres import SCHEMA, PostgresDatabase
+from .costs import By, Costs, FlowRun, Window
 from .ledger import Call, Row
+from .sql_costs import costs_query, flow_runs_query, read_costs, read_flow_run
 
 _TYPES: dict[Any, type[Any]] = {
     bool: sa.Boolean,
@@ -142,6 +144,18 @@ class SqlLedger:
         with self._database.connection() as connection:
             found: str | None = connection.execute(query).scalar()
             return found
+
+    def costs(self, by: By, window: Window) -> Sequence[Costs]:
+        """See Ledger."""
+        query = costs_query(by, window, self._answers.table, self._calls.table)
+        with self._database.connection() as connection:
+            return [read_costs(found) for found in connection.execute(query)]
+
+    def flow_runs(self, limit: int) -> Sequence[FlowRun]:
+        """See Ledger."""
+        query = flow_runs_query(limit, self._answers.table)
+        with self._database.connection() as connection:
+            return [read_flow_run(found) for found in connection.execute(query)]
 
     def close(self) -> None:
         """See Ledger."""

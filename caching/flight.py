@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import TierflowError
+from ..errors import BudgetExhaustedError, TierflowError
 from .keys import Key
 
 
@@ -53,6 +53,9 @@ class Flights:
         flight, error = self._under_way[key], None
         try:
             yield flight
+        except BudgetExhaustedError:
+            # The leader's own money is gone; a follower's may not be.
+            raise
         except TierflowError as exc:
             error = exc
             raise

@@ -3,7 +3,7 @@
 import math
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -11,6 +11,8 @@ from typing import Any
 
 from ..errors import AllDeploymentsFailedError, AttemptError, DeadlineExceededError
 from ..request import Reply, Request, Usage, Verdict
+from ..settings import Deployment
+from .budgets import Purse, Reserved, Till
 from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Role, Standing
 from .expecting import expected_usage
 from .metering import broken_off
@@ -50,13 +52,14 @@ class Trail:
     """What one step has tried so far: its calls, as they ended, and verdicts.
 
     `tier`: the one that was asked last for the step's answer. `left_s`: returns the seconds until
-    the step's deadline.
+    the step's deadline. `purse`: the budgets that all of it is paid from, None for none.
     """
 
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     tier: str = ""
     left_s: Callable[[], float] = _for_ever
+    purse: Purse | None = None
 
     @property
     def replies(self) -> list[Reply]:
@@ -103,10 +106,12 @@ def failover(
     A deployment that failed is not asked again, unless its provider named a time to come back
     (Retry-After): then once more, after that time, when all others have failed too and the wait
     fits `max_wait_s`. So does the wait for an open breaker; the tier's own rate limits are waited
-    for as long as the deadline allows. Raises AllDeploymentsFailedError, DeadlineExceededError
-    where the deadline leaves no time, or RejectedError at once.
+    for as long as the deadline allows. Whoever costs more than a budget leaves is passed by. Raises
+    AllDeploymentsFailedError, DeadlineExceededError where the deadline leaves no time,
+    BudgetExhaustedError where money is what is missing, or RejectedError at once.
     """
-    return (yield from _Course(tier, request, trail, role, on_chunk).run())
+    till = Till(trail.purse, tier, request)
+    return (yield from _Course(tier, request, trail, role, on_chunk, till).run())
 
 
 @dataclass(slots=True)
@@ -118,13 +123,17 @@ class _Course:
     trail: Trail
     role: Role
     on_chunk: OnChunk | None
+    till: Till
     failures: list[AttemptError] = field(default_factory=list[AttemptError])
     asked: Counter[str] = field(default_factory=Counter[str])
     out: set[str] = field(default_factory=set[str])
 
     def run(self) -> Generator[Any, Any, Reply]:
         patience_s, tokens = self.tier.tier.max_wait_s, self._tokens()
-        while left := tuple(d for d in self.tier.tier.deployments if d.name not in self.out):
+        while (left := self._left_to_ask()) or self.till.shorts:
+            if not left:
+                patience_s -= yield from self._wait_for_money(patience_s)
+                continue
             standings: tuple[Standing, ...] = yield Rank(left, self.request.step, tokens)
             # Whoever failed a moment ago comes after whoever was not asked yet.
             best = min(standings, key=lambda each: (each.delay_s, self.asked[each.deployment.name]))
@@ -133,14 +142,18 @@ class _Course:
                 raise self._too_late(best.delay_s)
             if best.wait_s > patience_s:
                 raise self._all_failed(f"the next may be asked in {best.wait_s:.0f} s")
+            reserved = yield from self._reserve(best)
+            if reserved is None:
+                continue
             admission = yield from self._admission(best, standings, tokens, left_s)
             if admission is None:
+                yield from self.till.settle(reserved, 0.0)
                 continue
             wait_s = max(best.wait_s, admission.wait_s)
             if wait_s > 0:
                 patience_s -= best.wait_s
                 yield Pause(wait_s)
-            reply = yield from self._ask(best, admission, standings)
+            reply = yield from self._ask(best, admission, standings, reserved)
             if reply is not None:
                 return reply
         if self.trail.left_s() <= 0:
@@ -161,12 +174,69 @@ class _Course:
         )
         return admission
 
+    def _left_to_ask(self) -> tuple[Deployment, ...]:
+        passed_by = self.out | self.till.shorts.keys()
+        return tuple(d for d in self.tier.tier.deployments if d.name not in passed_by)
+
+    def _wait_for_money(self, patience_s: float) -> Generator[Any, Any, float]:
+        """Wait until calls under way may have cost less than was set aside. Return how long."""
+        wait_s = min(self.till.poll_s, patience_s)
+        if not self.till.may_fit or not 0 < wait_s < self.trail.left_s():
+            raise (yield from self.till.exhausted(self.failures))
+        yield Pause(wait_s)
+        self.till.look_again()
+        return wait_s
+
+    def _reserve(self, standing: Standing) -> Generator[Any, Any, Reserved | None]:
+        wait_s = standing.delay_s + self.tier.tier.max_wait_s
+        return (
+            yield from self.till.reserve(
+                standing.deployment, wait_s=wait_s, streamed=self.on_chunk is not None
+            )
+        )
+
     def _ask(
-        self, best: Standing, admission: Admission, standings: Sequence[Standing]
+        self,
+        best: Standing,
+        admission: Admission,
+        standings: Sequence[Standing],
+        reserved: Reserved,
     ) -> Generator[Any, Any, Reply | None]:
-        """Ask one deployment, or two in a race. Return None where failover goes on."""
+        """Ask one deployment, or two in a race, and settle. None where failover goes on."""
+        reserves = {best.deployment.name: reserved}
+        plan = self._asked(best, admission, standings, reserves)
+        if self.trail.purse is None:
+            return (yield from plan)
+        before = len(self.trail.attempts)
+        try:
+            reply = yield from plan
+        except GeneratorExit:
+            # Nobody carries this plan out any more; what is reserved is free after its lease.
+            raise
+        except BaseException:
+            yield from self._settle(reserves, before)
+            raise
+        yield from self._settle(reserves, before)
+        return reply
+
+    def _settle(self, reserves: Mapping[str, Reserved], before: int) -> Generator[Any, Any, None]:
+        costs = dict.fromkeys(reserves, 0.0)
+        for attempt in self.trail.attempts[before:]:
+            if (paid := attempt.paid) is not None:
+                name = paid.deployment if paid.deployment in costs else next(iter(costs))
+                costs[name] += paid.cost_usd or 0.0
+        for name, reserved in reserves.items():
+            yield from self.till.settle(reserved, costs[name])
+
+    def _asked(
+        self,
+        best: Standing,
+        admission: Admission,
+        standings: Sequence[Standing],
+        reserves: dict[str, Reserved],
+    ) -> Generator[Any, Any, Reply | None]:
         first = self._asking(best, admission, self.trail.next_attempt)
-        second = self._second(best, standings)
+        second = yield from self._second(best, standings, reserves)
         self.asked[best.deployment.name] += 1
         if second is not None and best.p95_s is not None:
             return (yield from self._race(Hedge(first, second, best.p95_s)))
@@ -241,14 +311,22 @@ class _Course:
             admission=admission,
         )
 
-    def _second(self, best: Standing, standings: Sequence[Standing]) -> Ask | None:
+    def _second(
+        self, best: Standing, standings: Sequence[Standing], reserves: dict[str, Reserved]
+    ) -> Generator[Any, Any, Ask | None]:
         """Return whom to ask too, should the first be late; None for nobody."""
         # What two deployments stream at once nobody could read.
-        if not self.tier.tier.hedge or self.on_chunk is not None:
+        if not self.tier.tier.hedge or self.on_chunk is not None or best.p95_s is None:
             return None
         for each in standings:
             is_other = each is not best and not self.asked[each.deployment.name]
             if is_other and each.is_well and each.delay_s == 0 and not each.guarded:
+                reserved = yield from self._reserve(each)
+                # A hedge that no budget pays for is not made; that is no reason to pass it by.
+                self.till.shorts.pop(each.deployment.name, None)
+                if reserved is None:
+                    return None
+                reserves[each.deployment.name] = reserved
                 return self._asking(each, Admission(), self.trail.next_attempt + 1)
         return None
 

@@ -25,7 +25,14 @@ from prefect.tasks import TaskOptions
 from typing_extensions import Unpack
 
 from ..caching import ExactCache
-from ..errors import BatchError, ConfigError, PromptError, RecordingNotFoundError, RejectedError
+from ..errors import (
+    BatchError,
+    BudgetExhaustedError,
+    ConfigError,
+    PromptError,
+    RecordingNotFoundError,
+    RejectedError,
+)
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk, Route
@@ -54,6 +61,7 @@ class StepOptions(TaskOptions, total=False):
     rollout: Rollout | None
     on_chunk: OnChunk | None
     deadline_s: float | None
+    budget_usd: float | None
     reason: str | None
 
 
@@ -183,7 +191,13 @@ def _body(
     return run
 
 
-_LASTING = (ConfigError, PromptError, RejectedError, RecordingNotFoundError)
+_LASTING = (
+    BudgetExhaustedError,
+    ConfigError,
+    PromptError,
+    RecordingNotFoundError,
+    RejectedError,
+)
 
 
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -221,12 +235,13 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     where and when to escalate. `route`: whom to ask, by what was learned, for a budget or a
     quality. `cache`: ExactCache or SemanticCache, None for off. `sampling`: put over the tier's.
     `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and receive each piece.
-    `deadline_s`: the step ends by then, all in all; else its tier's. `reason`: why a premium tier,
-    for `tierflow lint`. All options of `prefect.task` work (`[policy]` knows
+    `deadline_s`: the step ends by then, all in all; else its tier's. `budget_usd`: what a flow run
+    may spend on it, judges, repairs and audits included. `reason`: why a premium tier, for
+    `tierflow lint`. All options of `prefect.task` work (`[policy]` knows
     steps by their `tags`); Prefect's own result cache is off unless `cache_policy` says otherwise,
     and `retries` skip errors that would only come again.
 
-    Raises when the step runs: ConfigError (before any call), PromptError,
+    Raises when the step runs: ConfigError (before any call), PromptError, BudgetExhaustedError,
     AllDeploymentsFailedError (DeadlineExceededError), RejectedError, UnparseableReplyError.
     """
     given = cast("dict[str, Any]", options)

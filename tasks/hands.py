@@ -28,6 +28,7 @@ from ..caching import (
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
 from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
+from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
     Audited,
     Consult,
@@ -65,6 +66,7 @@ class Hands:
         self.judges = Consulting(
             lambda: open_calibrations(settings), lambda: open_reviews(settings), time.monotonic
         )
+        self.spending = Spending(lambda: open_budgets(settings), time.monotonic)
         self.routes = ConsultingRoutes(lambda: open_routes(settings), time.monotonic)
         self._told: set[str] = set()
         self._closing = threading.Lock()
@@ -81,6 +83,7 @@ class Hands:
         self.guard.close()
         self.judges.close()
         self.routes.close()
+        self.spending.close()
         self.similar.close()
         self.store.close()
         self.ledger.close()
@@ -102,6 +105,8 @@ class Hands:
                 return self.guard.rank(effect)
             case Admit():
                 return self.guard.admit(effect)
+            case Reserve() | Settle():
+                return self.spending.perform(effect)
             case RunTests():
                 return run_tests(effect)
             case Lease(key):
@@ -114,7 +119,10 @@ class Hands:
         """Tell whether an effect holds up an event loop: network, encoding, a read, a process."""
         if isinstance(effect, Rank):
             return self.settings.store_url is not None and self.guard.is_due
-        is_long = isinstance(effect, Resemble | Learn | Remember | Forget | ConsultRoute | RunTests)
+        is_long = isinstance(
+            effect,
+            Resemble | Learn | Remember | Forget | ConsultRoute | Reserve | RunTests | Settle,
+        )
         return is_long or self.settings.store_url is not None
 
     def _perform_stored(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
@@ -134,7 +142,7 @@ class Hands:
                 return self.routes.known(step)
             case TellClosed():
                 return self._tell_closed(effect)
-            case Tell():
+            case Tell() | TellExhausted():
                 return self._tell(effect)
             case Resemble() | Learn() | Remember() | Forget():
                 return self._perform_similar(effect)
@@ -186,11 +194,16 @@ class Hands:
             notice("judge-closed", effect.gate, f"The judge may not accept. {effect.reason}")
             self.judges.perform(effect)
 
-    def _tell(self, effect: Tell) -> None:
-        key = f"{effect.kind} {effect.about} {effect.flow_run_id} {effect.message}"
+    def _tell(self, effect: Tell | TellExhausted) -> None:
+        match effect:
+            case Tell(kind, about, message, run):
+                key = f"{kind} {about} {run} {message}"
+            case TellExhausted(account, run, message):
+                kind, about = "budget-exhausted", account.label
+                key = f"{kind} {run} {account.key}"
         if key not in self._told:
             self._told.add(key)
-            notice(effect.kind, effect.about, effect.message)
+            notice(kind, about, message)
 
     def _if_usable(self, use: Callable[[], T]) -> T | None:
         try:

@@ -1,7 +1,7 @@
 """Plan: the life of one step, top to bottom. Decides only; drive.py carries out what it yields.
 
 1. pick the rollout's arm, and resolve the tiers: a wrong configuration fails before any call
-2. render the prompt, build the request
+2. render the prompt, build the request, find the budgets that hold for it
 3. leave out the cheaper tiers whose answers no judge has proven it can tell apart (gated.py), or
    go by what was learned of the step's route (routed.py)
 4. exact cache, then the similar-question cache: a hit ends here (cached.py)
@@ -21,7 +21,7 @@ from .gated import prompt_source, through_gates
 from .routed import through_route
 from .ruled import rules_of
 from .spec import Render, StepSpec, Surroundings
-from .step import Plan, Step, new_trail, reads_items
+from .step import Plan, Step, new_trail, reads_items, step_purse
 
 T = TypeVar("T")
 
@@ -58,7 +58,8 @@ def begun(
         stratum=rendered.stratum,
         template=rendered.template,
     )
-    trail = new_trail(spec, chain, around, started)
+    purse = step_purse(spec, chain, around, rendered.tenant)
+    trail = new_trail(spec, chain, around, started, purse)
     source = prompt_source(variant.prompt) if variant.prompt else spec.prompted_by
     return Step(spec, around, chain, request, started, rendered.volatile, trail, source)
 

@@ -24,7 +24,12 @@ from ..caching import (
     value_key,
 )
 from ..caching.similar import Candidate, Finding, Place, Served
-from ..errors import AllDeploymentsFailedError, AttemptError, UnparseableReplyError
+from ..errors import (
+    AllDeploymentsFailedError,
+    AttemptError,
+    BudgetExhaustedError,
+    UnparseableReplyError,
+)
 from ..request import Answer, Request, Stored
 from ..routing import Question, ask_tier, source_of
 from .returns import Returns
@@ -146,7 +151,12 @@ class Similar(Generic[T]):
         )
         try:
             verdict = yield from ask_tier(question, self.step.chain.helpers[tier])
-        except (AttemptError, AllDeploymentsFailedError, UnparseableReplyError):
+        except (
+            AttemptError,
+            AllDeploymentsFailedError,
+            BudgetExhaustedError,
+            UnparseableReplyError,
+        ):
             # The answer is there; that nobody compared it costs only this lesson.
             return None
         return verdict.value

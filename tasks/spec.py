@@ -1,6 +1,7 @@
 """Spec: what a step was told by its decorator, and what its plan may know of the world."""
 
 import inspect
+import math
 import random
 import time
 import uuid
@@ -28,7 +29,8 @@ class StepSpec(Generic[T]):
     """What the decorator was told. Travels to workers, so it holds values and functions only.
 
     `reason`: why a premium tier, for readers and `tierflow lint`. `tags`: the task's, for [policy].
-    `prompted_by`: names the code of its prompt function, for what is proven of it.
+    `prompted_by`: names the code of its prompt function, for what is proven of it. `budget_usd`:
+    what one flow run may spend on it; outside of one, a call of it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class StepSpec(Generic[T]):
     rollout: Rollout | None = None
     on_chunk: OnChunk | None = None
     deadline_s: float | None = None
+    budget_usd: float | None = None
     reason: str | None = None
     tags: frozenset[str] = frozenset()
     prompted_by: str = ""
@@ -60,6 +63,8 @@ class StepSpec(Generic[T]):
             raise ValueError(
                 f"deadline_s={self.deadline_s!r} leaves no time. Give seconds above 0."
             )
+        if self.budget_usd is not None and not 0 < self.budget_usd < math.inf:
+            raise ValueError(f"budget_usd={self.budget_usd!r} is no sum. Give dollars above 0.")
         if self.reason is not None and not self.reason.strip():
             raise ValueError("reason is blank. Say in words why the step needs its tier.")
         if inspect.iscoroutinefunction(self.on_chunk):

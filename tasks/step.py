@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
 from ..routing import Chain, Trail, temperature_of
+from ..routing.budgets import Purse, Spender, purse_of, refuse_unpriced
 from ..tracing import Within, span_ids, within_step
 from .account import answer_without, calls_of, row_of
 from .spec import Account, StepSpec, Surroundings
@@ -75,7 +76,8 @@ class Step(Generic[T]):
     def anew(self) -> "Step[T]":
         """Return the step as if it began now, with nothing paid yet and nobody listening."""
         unheard, started = replace(self.spec, on_chunk=None), self.around.clock()
-        trail = new_trail(unheard, self.chain, self.around, started)
+        # What it is paid from stays the same, whatever it is called.
+        trail = new_trail(unheard, self.chain, self.around, started, self.trail.purse)
         return replace(self, spec=unheard, started=started, trail=trail)
 
     def within(self, plan: Plan[Answer[T]]) -> Within:
@@ -84,13 +86,34 @@ class Step(Generic[T]):
         return within_step(self.request, first, self.around.where, _accounted(self, plan))
 
 
-def new_trail(spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float) -> Trail:
+def new_trail(
+    spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float, purse: Purse | None
+) -> Trail:
     """Return the trail of a step that began then: its deadline is the spec's, else the tier's."""
     deadline_s = spec.deadline_s or chain.tiers[0].tier.deadline_s
     if deadline_s is None:
-        return Trail()
+        return Trail(purse=purse)
     ends = started + deadline_s
-    return Trail(left_s=lambda: ends - around.clock())
+    return Trail(left_s=lambda: ends - around.clock(), purse=purse)
+
+
+def step_purse(
+    spec: StepSpec[Any], chain: Chain, around: Surroundings, tenant: str
+) -> Purse | None:
+    """Return the budgets that a step is paid from, None for none.
+
+    Raises ConfigError where one holds for a deployment without a price.
+    """
+    budgets, where = around.settings.budgets, around.where
+    if not budgets and spec.budget_usd is None:
+        return None
+    run = where.flow_run_id or where.task_run_id or around.new_ref()
+    spender = Spender(spec.name, run, where.flow or "", tenant)
+    purse = purse_of(budgets, spec.budget_usd, spender, around.now)
+    if purse is not None:
+        for tier in (*chain.tiers, *chain.helpers.values()):
+            refuse_unpriced(purse, tier.tier.deployments)
+    return purse
 
 
 def reads_items(chain: Chain) -> bool:

@@ -67,7 +67,9 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_of_the_readme_is_there() -> None:
-    commands = re.findall(r"tierflow ((?:tiers|cache|costs|lint|runs)[a-z ]*)", "\n".join(fenced("sh")))
+    commands = re.findall(
+        r"tierflow ((?:tiers|cache|costs|lint|runs)[a-z ]*)", "\n".join(fenced("sh"))
+    )
     assert len(commands) >= 4
     for command in commands:
         shown = CliRunner().invoke(cli, [*command.split(), "--help"])

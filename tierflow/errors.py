@@ -16,6 +16,7 @@ TierflowError
 │   └── RejectedError            any other 4xx: the request itself is wrong everywhere
 ├── AllDeploymentsFailedError    every deployment of every tier in the chain failed
 │   └── DeadlineExceededError    deadline_s left no time to ask (again)
+├── BudgetExhaustedError         the next call would break a budget, so it is not made
 ├── UnparseableReplyError        no tier's reply fits the step's result type
 ├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
@@ -125,6 +126,31 @@ class DeadlineExceededError(AllDeploymentsFailedError):
 
     A cascade takes it for a tier that is down, and the next tier has no time either.
     """
+
+
+class BudgetExhaustedError(TierflowError):
+    """The next call would break a budget, so it was not made. Asking again would not help.
+
+    `budget`: which. In USD: `spent_usd` of `limit_usd` is gone, `held_usd` set aside for calls
+    under way, and the call would likely cost `needed_usd`.
+    """
+
+    # With defaults for all but the message, as above.
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: str = "",
+        limit_usd: float = 0.0,
+        spent_usd: float = 0.0,
+        held_usd: float = 0.0,
+        needed_usd: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.budget = budget
+        self.limit_usd, self.spent_usd = limit_usd, spent_usd
+        self.held_usd, self.needed_usd = held_usd, needed_usd
 
 
 class UnparseableReplyError(TierflowError):

@@ -11,7 +11,18 @@ Told: TypeAlias = T | Unknown
 """What a file says, or that it does not say it."""
 
 OURS = frozenset(
-    {"cache", "cascade", "deadline_s", "on_chunk", "reason", "rollout", "route", "sampling", "tier"}
+    {
+        "budget_usd",
+        "cache",
+        "cascade",
+        "deadline_s",
+        "on_chunk",
+        "reason",
+        "rollout",
+        "route",
+        "sampling",
+        "tier",
+    }
 )
 """Options that only steps have: a `with_options` that takes one changes a step."""
 

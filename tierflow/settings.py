@@ -31,6 +31,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from .budgets import Budget
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
 from .policy import Policy
 from .request import Sampling
@@ -266,6 +267,7 @@ class Settings(BaseSettings):
     batch: BatchSettings = BatchSettings()
     breaker: BreakerSettings = BreakerSettings()
     policy: Policy = Policy()
+    budgets: tuple[Budget, ...] = ()
     telemetry: TelemetrySettings = TelemetrySettings()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
@@ -284,6 +286,16 @@ class Settings(BaseSettings):
                 f"policy.counts_as names {', '.join(sorted(unknown))}, and there is no such "
                 "[tiers.specialist.<domain>]"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_differ(self) -> Self:
+        scopes = [each.scope for each in self.budgets]
+        for place, budget in enumerate(self.budgets):
+            if budget.scope in scopes[:place]:
+                raise ValueError(
+                    f"two [[budgets]] are of the same: {budget.label}. Keep the one that is meant"
+                )
         return self
 
     @classmethod

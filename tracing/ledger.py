@@ -21,7 +21,7 @@ class Where:
 class Row:
     """One step's end, good or bad. `at`: when it began, ISO time in UTC.
 
-    `ref`: names it, see Answer. `outcome`: "ok", or the error's name. `asks`: replies that were
+    `ref`: names it, see Answer. `outcome`: "ok", or the error's name. `asks`: calls that were
     paid for. `cost_usd`: None if any of them has no price. `strongest_usd`, `saved_by_prefix_usd`:
     see Answer. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, if it was streamed.
     """

@@ -24,9 +24,9 @@ class Aside:
     kind: Kind
     trails: list[Trail] = field(default_factory=list[Trail])
 
-    def trail(self) -> Trail:
-        """Return a new trail: what is paid on it is accounted for."""
-        self.trails.append(Trail())
+    def trail(self, step: Step[Any]) -> Trail:
+        """Return a new trail: what is paid on it is accounted for, and counts to its budgets."""
+        self.trails.append(Trail(purse=step.trail.purse))
         return self.trails[-1]
 
     @property

@@ -93,7 +93,7 @@ def _outcome(
     step: Step[T], pair: tuple[Cascade, NamedTier], item: Item, aside: Aside
 ) -> Plan[Outcome]:
     (rule, cheap), spec, around = pair, step.spec, step.around
-    strong_trail, weak_trail, judge_trail = aside.trail(), aside.trail(), aside.trail()
+    strong_trail, weak_trail, judge_trail = aside.trail(step), aside.trail(step), aside.trail(step)
     strong = yield from ask_tier(_question(step, strong_trail), step.chain.strongest)
     wanted = strong.value if item.label is None else spec.returns.read(label_text(spec, item))
     weak, score = None, 0.0

@@ -120,7 +120,7 @@ def _told(step: Step[T], tier: NamedTier, aside: Aside) -> Plan[Told[T]]:
     if entry is not None and isinstance(entry.content, Stored) and entry.fresh_until > now:
         kept = entry.content
         return Told(kept.text, step.spec.returns.read(kept.text), kept.cost_usd)
-    trail = aside.trail()
+    trail = aside.trail(step)
     try:
         parsed = yield from ask_tier(Question(step.request, step.spec.returns.read, trail), tier)
     except UnparseableReplyError:

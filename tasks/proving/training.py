@@ -95,7 +95,7 @@ def lesson_plan(
 def _lesson(
     step: Step[T], pair: tuple[Cascade, NamedTier], item: Item, aside: Aside
 ) -> Plan[Lesson]:
-    (rule, cheap), spec, trail = pair, step.spec, aside.trail()
+    (rule, cheap), spec, trail = pair, step.spec, aside.trail(step)
     parsed = yield from ask_tier(_question(step, trail), step.chain.strongest)
     wanted = parsed.value if item.label is None else spec.returns.read(label_text(spec, item))
     right = item.label is None or rule.agree(parsed.value, wanted)
@@ -104,9 +104,9 @@ def _lesson(
     return Lesson(
         ask_of(step.request),
         step.request.stratum or STRATUM,
-        weak=(yield from _answered(step, cheap, wanted, aside.trail())),
+        weak=(yield from _answered(step, cheap, wanted, aside.trail(step))),
         strong=strong,
-        helper=(yield from _answered(step, helper, wanted, aside.trail())) if helper else None,
+        helper=(yield from _answered(step, helper, wanted, aside.trail(step))) if helper else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request, Usage
 from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank, RunTests, Tell, run_tests
+from tierflow.routing.budgets import MemoryBudgets, Reserve, Settle, TellExhausted
 from tierflow.routing.resilience import Guard
 from tierflow.settings import Deployment, Tier
 from tierflow.tracing import Within
@@ -20,8 +21,8 @@ class World:
     """A driver of plans that reaches nothing real, but for the processes of unit tests.
 
     `asks`, `pauses`: what the plans wanted, in order, with the time on the world's own clock.
-    `told`: what people were to hear. `spans`: name of each finished span, and what its result is
-    described by.
+    `told`: what people were to hear; `exhausted`: of budgets. `spans`: name of each finished span,
+    and what its result is described by. `on_pause`: what others do meanwhile.
     """
 
     answering: Answering
@@ -29,12 +30,15 @@ class World:
     asks: list[tuple[float, Ask]] = field(default_factory=list[tuple[float, Ask]])
     pauses: list[float] = field(default_factory=list[float])
     told: list[Tell] = field(default_factory=list[Tell])
+    exhausted: list[TellExhausted] = field(default_factory=list[TellExhausted])
+    on_pause: Callable[[], object] = lambda: None
     spans: list[tuple[str, dict[str, Any]]] = field(
         default_factory=list[tuple[str, dict[str, Any]]]
     )
 
     def __post_init__(self) -> None:
         self.guard = Guard(lambda: self.now)
+        self.budgets = MemoryBudgets(lambda: self.now)
 
     @property
     def asked(self) -> list[str]:
@@ -64,7 +68,10 @@ class World:
             case Pause(seconds):
                 self.pauses.append(seconds)
                 self.now += seconds
+                self.on_pause()
                 return None
+            case Reserve() | Settle() | TellExhausted():
+                return self._spend(effect)
             case Within(name, _, plan, describe):
                 result = self.run(plan)
                 self.spans.append((name, dict(describe(result))))
@@ -78,6 +85,15 @@ class World:
                 return self._answer(effect)
             case _:
                 raise TypeError(f"Routing has no effect {effect!r}.")
+
+    def _spend(self, effect: Reserve | Settle | TellExhausted) -> Any:
+        match effect:
+            case Reserve(accounts, usd, lease_s):
+                return self.budgets.reserve(accounts, usd, lease_s)
+            case Settle(reserved, usd):
+                return self.budgets.settle(reserved, usd)
+            case TellExhausted():
+                return self.exhausted.append(effect)
 
     def _answer(self, ask: Ask) -> Reply:
         self.asks.append((self.now, ask))

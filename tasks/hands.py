@@ -198,8 +198,8 @@ class Hands:
         match effect:
             case Tell(kind, about, message, run):
                 key = f"{kind} {about} {run} {message}"
-            case TellExhausted(account, run, message):
-                kind, about = "budget-exhausted", account.label
+            case TellExhausted(account, about, run, message):
+                kind = "budget-exhausted"
                 key = f"{kind} {run} {account.key}"
         if key not in self._told:
             self._told.add(key)

@@ -55,6 +55,7 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.tiers.fast.timeout_s == 10
     assert loaded.tiers.get("specialist.legal").deployments[0].api_key_env == "LEGAL_TEAM_KEY"
     assert loaded.cache.ttl_s == 86400
+    assert [each.usd for each in loaded.budgets] == [20.0, 5.0]
     assert loaded.policy.max_tier == {"internal": "standard"}
     assert loaded.telemetry.capture_content == "no_content"
 
@@ -68,7 +69,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_every_command_of_the_readme_is_there() -> None:
     commands = re.findall(
-        r"tierflow ((?:tiers|cache|costs|lint|runs)[a-z ]*)", "\n".join(fenced("sh"))
+        r"tierflow ((?:budgets|tiers|cache|costs|lint|runs)[a-z ]*)", "\n".join(fenced("sh"))
     )
     assert len(commands) >= 4
     for command in commands:

@@ -33,6 +33,7 @@ MAY_IMPORT = {
 FACE = {
     "__init__.py",
     "cli.py",
+    "cli_budgets.py",
     "cli_cache.py",
     "cli_costs.py",
     "cli_explain.py",

@@ -56,3 +56,7 @@ class Budget(BaseModel):
         )
         each = f"each {self.each}" if self.each else ""
         return ", ".join(filter(None, (f"${self.usd:g} {_EVERY[self.per]}", *named, each)))
+
+    def label_of(self, value: str) -> str:
+        """Name one of its accounts: `value` is whose, where there is one for each."""
+        return f"{self.label} ({value or 'none'})" if self.each else self.label

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from .cli_budgets import budgets
 from .cli_cache import cache
 from .cli_costs import costs, runs_list
 from .cli_judge import judge
@@ -111,6 +112,7 @@ def _price_column(usd_per_mtok: float | None) -> str:
     return "?" if usd_per_mtok is None else f"{usd_per_mtok:g}"
 
 
+cli.add_command(budgets)
 cli.add_command(cache)
 cli.add_command(costs)
 cli.add_command(judge)

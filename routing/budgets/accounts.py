@@ -75,7 +75,6 @@ class Purse:
             value = deployment.name
         elif budget.each is not None:
             value = str(getattr(self.spender, budget.each))
-        label = f"{budget.label} ({value or 'none'})" if budget.each else budget.label
         match budget.per:
             case "day":
                 window = f"{at:%Y-%m-%d}"
@@ -86,6 +85,7 @@ class Purse:
         remedy = IN_CODE if budget.scope == self.own_scope else IN_FILE
         if budget.per != "run":
             remedy += f", or wait for the next {budget.per} (UTC)"
+        label = budget.label_of(value)
         return Account(budget.scope, window, value, budget.usd, label, remedy)
 
 

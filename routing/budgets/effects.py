@@ -1,6 +1,6 @@
 """Budget effects: money set aside before a call, and put right after it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .accounts import Account
 
@@ -52,11 +52,15 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class TellExhausted:
-    """Tell people, once a run, that a budget is exhausted. Sends back None."""
+    """Tell people, once a run, that a budget is exhausted. Sends back None.
+
+    `step`: whose call was not made.
+    """
 
     account: Account
+    step: str
     run: str
-    message: str = field(compare=False)
+    message: str
 
 
 def fits(usd: float, limit_usd: float) -> bool:

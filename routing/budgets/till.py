@@ -82,8 +82,9 @@ class Till:
             f"{held}, and a call of {name} would likely cost ${short.needed:.4g}. It was not made. "
             f"{account.remedy}; or bound replies with a lower max_tokens.{tried}"
         )
-        run = self.purse.spender.run if self.purse is not None else ""
-        yield TellExhausted(account, run, message.removesuffix(tried))
+        if self.purse is not None:
+            spender = self.purse.spender
+            yield TellExhausted(account, spender.step, spender.run, message.removesuffix(tried))
         return BudgetExhaustedError(
             message,
             budget=account.label,

@@ -282,7 +282,7 @@ def test_people_are_told_once_a_run(
 
     told = [each.getMessage() for each in caplog.records]
     assert len(told) == 2
-    assert all(each.startswith("$0.005 a run, step 'plain': The budget") for each in told)
+    assert all(each.startswith("plain: The budget $0.005 a run, step 'plain' is") for each in told)
 
 
 @both_ways

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from genai_prices import data_snapshot
 from genai_prices.types import ConditionalPrice, ModelPrice, StartDateConstraint, TieredPrices
@@ -108,7 +108,7 @@ def _compared(model: str) -> Iterator[Disagreement]:
     ours, theirs = _litellm(model), _genai(model)
     if ours is None or theirs is None:
         if ours is not theirs:
-            sides = (each and each["input"] for each in (ours, theirs))
+            sides = [None if each is None else each["input"] for each in (ours, theirs)]
             yield Disagreement(model, "input", *sides)
         return
     for kind in dict.fromkeys((*ours, *theirs)):
@@ -193,13 +193,12 @@ def _at(price: Any, length: int | None) -> Any:
 
 def _announced(model: str) -> Iterator[Change]:
     found = _model(model)
-    if found is None or not isinstance(found.prices, list):
-        return
-    for each in found.prices:
-        told: ConditionalPrice = each
-        starts = told.constraint
+    told: Any = found and found.prices
+    dated = cast("list[ConditionalPrice]", told) if isinstance(told, list) else []
+    for each in dated:
+        starts: Any = each.constraint
         if isinstance(starts, StartDateConstraint) and starts.start_date > AS_OF.date():
-            yield Change(model, starts.start_date, _rates(told.prices))
+            yield Change(model, starts.start_date, _rates(each.prices))
 
 
 def page() -> str:

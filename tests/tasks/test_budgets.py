@@ -1,5 +1,6 @@
 """Budgets of steps: the call that would break one is not made, whatever it was for."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,13 @@ import pytest
 from tests.conftest import Catalogue
 from tests.fakes import BreakStream, FakeProvider, Say
 from tests.tasks.conftest import Rows
-from tests.tasks.ways import Step, Way, both_ways, plain
+from tests.tasks.ways import Step, Way, both_ways, plain, run_async
 from tests.tasks.world import World, a_spec
 from tierflow import Answer, Cascade, Chunk, Prompt, Sampling, agreement, llm_task, schema
 from tierflow.errors import BatchError, BudgetExhaustedError, ConfigError, PromptError
 from tierflow.routing.budgets import Balance
 from tierflow.settings import settings
 from tierflow.tasks import hands
-from tierflow.tasks.decorator import _may_help
 from tierflow.tasks.plan import begun
 from tierflow.tasks.proving.aside import Aside
 from tierflow.tasks.spec import Surroundings
@@ -258,6 +258,33 @@ def test_what_had_arrived_of_a_stream_that_was_left_is_booked(
     assert balance.held == 0.0
 
 
+def test_what_a_cancelled_step_had_spent_is_booked_and_the_rest_is_free(
+    budgeted: Callable[..., None], provider: FakeProvider, rows: Rows
+) -> None:
+    budgeted("[[budgets]]\nusd = 1.0\nper = 'day'")
+    provider.script("fast", BreakStream(2, "one two three", silent_s=3600.0))
+    started = asyncio.Event()
+
+    async def ask_and_cancel() -> None:
+        loop = asyncio.get_running_loop()
+
+        def listen(_: Chunk) -> None:
+            loop.call_soon_threadsafe(started.set)
+
+        step = Way(is_async=True).step(plain, on_chunk=listen)
+        asking = asyncio.ensure_future(step.task.answer.fn("one"))
+        await started.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run_async(ask_and_cancel)
+
+    (row,), (balance,) = rows(), balances()
+    assert balance.spent == row["cost_usd"] > 0
+    assert balance.held == 0.0
+
+
 @both_ways
 def test_without_a_budget_nothing_is_written(
     way: Way, budgeted: Callable[..., None], project: Path
@@ -324,14 +351,17 @@ def test_prefect_does_not_repeat_what_no_budget_pays_for() -> None:
             self.data = data
 
     exhausted = BudgetExhaustedError("gone")
-    given: Any = llm_task(tier="fast")(plain)
-    for data, may in ((exhausted, False), (BatchError("", (), {0: exhausted}), False)):
-        state: Any = State(data)
-        assert _may_help(given, given, state) is may
-    mixed: Any = State(BatchError("", (), {0: exhausted, 1: OSError()}))
-    assert _may_help(given, given, mixed)
-    wrong: Any = State(PromptError(""))
-    assert not _may_help(given, given, wrong)
+    step: Any = llm_task(tier="fast")(plain)
+    repeated = {
+        data: step.retry_condition_fn(step, None, State(data))
+        for data in (
+            exhausted,
+            BatchError("all", (), {0: exhausted}),
+            BatchError("some", (), {0: exhausted, 1: OSError()}),
+            PromptError("wrong"),
+        )
+    }
+    assert list(repeated.values()) == [False, False, True, False]
 
 
 def test_audits_refreshes_and_lessons_are_paid_from_the_steps_budget(around: Surroundings) -> None:

@@ -1,6 +1,6 @@
 """tracing: what did it cost, how long did it take, was it good? Spans, usage, prices, ledger."""
 
-from .ledger import Call, Ledger, Row, Where
+from .ledger import Call, Ended, Ledger, Row, Where, is_aside
 from .opening import open_ledger, rows_of
 from .prices import CacheFacts, Prices, cache_facts, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
@@ -20,6 +20,7 @@ __all__ = [
     "AttemptSpan",
     "CacheFacts",
     "Call",
+    "Ended",
     "Ledger",
     "Prices",
     "Row",
@@ -32,6 +33,7 @@ __all__ = [
     "describe_answer",
     "first_priced",
     "headline",
+    "is_aside",
     "open_ledger",
     "prices_of",
     "rows_of",

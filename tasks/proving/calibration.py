@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from ...errors import ConfigError, UnparseableReplyError
 from ...routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
 from ...routing.gate import Binding, Calibration, Judged, calibrate
+from ..aside import Aside
 from ..gated import binding_of, gate_of
 from ..plan import begun
 from ..spec import StepSpec, Surroundings
 from ..step import Plan, Step
-from .aside import Aside
 from .asking import summed
 from .items import Item, falls_below, label_text
 

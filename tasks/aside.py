@@ -1,6 +1,6 @@
 """Aside: what proving, teaching or evaluating asks, beside the step's own answers.
 
-It is accounted for under a step of its own, "STEP (calibration)": one row of the ledger an item, or evaluation.
+It is accounted for under a step of its own, "STEP (calibration)": a row of the ledger each.
 """
 
 from dataclasses import dataclass, field, replace

@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
+from .evaluation_settings import EvaluationsSettings
 from .policy import Policy
 from .request import Sampling
 
@@ -218,6 +219,7 @@ class Settings(BaseSettings):
     batch: BatchSettings = BatchSettings()
     breaker: BreakerSettings = BreakerSettings()
     policy: Policy = Policy()
+    evaluations: EvaluationsSettings = EvaluationsSettings()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
     )

@@ -8,6 +8,14 @@ rest of the `gen_ai.` attributes of a model call.
 CACHE_WRITE_TOKENS = "gen_ai.usage.cache_creation.input_tokens"
 """v1.41.1's name; util-genai 1.3 only writes its successor, which most backends do not read."""
 
+EVALUATION = "gen_ai.evaluation.name"
+EVALUATION_SCORE = "gen_ai.evaluation.score.value"
+EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+EVALUATION_EXPLANATION = "gen_ai.evaluation.explanation"
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+RESPONSE_ID = "gen_ai.response.id"
+
+FLOW = "tierflow.flow"
 STEP = "tierflow.step"
 TIER = "tierflow.tier"
 ARM = "tierflow.arm"

@@ -1,0 +1,20 @@
+"""evaluations: was the answer good? What people, judges and functions found, and how often."""
+
+from .evaluation import Evaluation, Source, evaluation_of
+from .opening import open_evaluations, scores_of
+from .rates import Measure, measures
+from .store import Counted, Evaluations
+from .telling import tell
+
+__all__ = [
+    "Counted",
+    "Evaluation",
+    "Evaluations",
+    "Measure",
+    "Source",
+    "evaluation_of",
+    "measures",
+    "open_evaluations",
+    "scores_of",
+    "tell",
+]

@@ -42,6 +42,7 @@ from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger
 from ..tracing.notices import notice
+from .recorder import Recorder
 from .spec import Account, Surroundings
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Hands:
         self.settings = settings
         self.store: AnswerStore = open_store(settings)
         self.ledger: Ledger = open_ledger(settings)
+        self.recorder = Recorder(settings)
         self.client: ModelClient = LiteLLMClient(os.environ)
         self.similar = open_similar_cache(settings)
         self.leases = Leases(self.store)
@@ -76,6 +78,7 @@ class Hands:
             background, self._background = self._background, None
         if background is not None:
             background.shutdown(wait=True)
+        self.recorder.close()
         self.leases.close()
         self.guard.close()
         self.judges.close()

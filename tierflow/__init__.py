@@ -17,7 +17,7 @@ from .routing import (
     trained,
     unit_tests,
 )
-from .tasks import LLMTask, llm_task
+from .tasks import LLMTask, llm_task, record_evaluation
 
 __all__ = [
     "Answer",
@@ -41,6 +41,7 @@ __all__ = [
     "model_judge",
     "pairwise_judge",
     "passes",
+    "record_evaluation",
     "schema",
     "trained",
     "unit_tests",

@@ -4,6 +4,8 @@ import os
 import uuid
 from datetime import UTC, datetime
 
+from ..caching import AnswerStore
+from ..caching.similar import SimilarCache
 from ..settings import Settings
 from ..tracing import Row
 from ..tracing.evaluations import Evaluation, Source, evaluation_of, open_evaluations, tell
@@ -12,9 +14,13 @@ from .rejection import Rejection
 
 
 class Recorder:
-    """Takes evaluations in. Opens nothing before the first."""
+    """Takes evaluations in. Opens nothing before the first.
 
-    def __init__(self, settings: Settings) -> None:
+    `answers`, `similar`: the caches that an answer may be taken out of.
+    """
+
+    def __init__(self, settings: Settings, answers: AnswerStore, similar: SimilarCache) -> None:
+        self._answers, self._similar = answers, similar
         self._reject_below = settings.evaluations.reject_below
         self._store = open_evaluations(settings)
         self._sinks = open_sinks(settings.evaluations.sinks, os.environ)
@@ -50,7 +56,7 @@ class Recorder:
         )
         if evaluation.rejected and row.rejection is not None:
             # First: whoever hears of an error says it again, and to take back twice does no harm.
-            Rejection.read(row.rejection)()
+            Rejection.read(row.rejection).take_back(self._answers, self._similar)
         self._store.add(evaluation)
         tell(evaluation, row.response_id)
         self._sinks.send(evaluation)

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
-from ..caching import Key
-from ..caching.similar import Served
+from ..caching import AnswerStore, Key
+from ..caching.similar import Served, SimilarCache
 from ..errors import StoreError
 
 
@@ -20,9 +20,13 @@ class Rejection:
         from .hands import hands  # noqa: PLC0415  # the hands reach for everything
 
         mine = hands()
-        mine.store.remove(self.key)
+        self.take_back(mine.store, mine.similar)
+
+    def take_back(self, store: AnswerStore, similar: SimilarCache) -> None:
+        """Do it in these stores. Raises StoreError."""
+        store.remove(self.key)
         if self.served is not None:
-            mine.similar.reject(self.served)
+            similar.reject(self.served)
 
     def written(self) -> str:
         """Return it as the ledger keeps it: hashes and numbers, and no text of a prompt."""

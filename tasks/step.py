@@ -1,12 +1,12 @@
 """Step: one LLM step under way, and how it ends in the ledger, well or badly."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
-from ..routing import Chain, Trail, temperature_of
+from ..routing import Chain, NamedTier, Trail, temperature_of
 from ..tracing import Within, describe_answer, span_ids, step_attributes
 from .account import answer_without, calls_of, row_of
 from .spec import Account, StepSpec, Surroundings
@@ -19,7 +19,8 @@ Plan: TypeAlias = Generator[Any, Any, T]
 class Step(Generic[T]):
     """One step under way. `started`: on the surroundings' clock. `volatile`: see Prompt.
 
-    `prompted_by`: names the code of the prompt function, see StepSpec.
+    `prompted_by`: names the code of the prompt function, see StepSpec. `evaluators`: the tiers that
+    evaluators ask, by name; they decide no answer.
     """
 
     spec: StepSpec[T]
@@ -30,6 +31,7 @@ class Step(Generic[T]):
     volatile: bool = False
     trail: Trail = field(default_factory=Trail)
     prompted_by: str = ""
+    evaluators: Mapping[str, NamedTier] = field(default_factory=dict[str, NamedTier])
 
     @property
     def latency_ms(self) -> float:
@@ -90,7 +92,11 @@ class Step(Generic[T]):
 
 def new_trail(spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float) -> Trail:
     """Return the trail of a step that began then: its deadline is the spec's, else the tier's."""
-    deadline_s = spec.deadline_s or chain.tiers[0].tier.deadline_s
+    return trail_until(spec.deadline_s or chain.tiers[0].tier.deadline_s, around, started)
+
+
+def trail_until(deadline_s: float | None, around: Surroundings, started: float) -> Trail:
+    """Return the trail of what began then and ends within so many seconds; None for no limit."""
     if deadline_s is None:
         return Trail()
     ends = started + deadline_s

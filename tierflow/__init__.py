@@ -17,6 +17,14 @@ from .routing import (
     trained,
     unit_tests,
 )
+from .routing.evaluators import (
+    autoevals_scorer,
+    checked,
+    groundedness,
+    judged,
+    pydantic_evaluator,
+    safety,
+)
 from .tasks import LLMTask, llm_task, record_evaluation
 
 __all__ = [
@@ -35,13 +43,19 @@ __all__ = [
     "Variant",
     "Verdict",
     "agreement",
+    "autoevals_scorer",
+    "checked",
     "confidence",
+    "groundedness",
+    "judged",
     "llm_task",
     "matches",
     "model_judge",
     "pairwise_judge",
     "passes",
+    "pydantic_evaluator",
     "record_evaluation",
+    "safety",
     "schema",
     "trained",
     "unit_tests",

@@ -11,7 +11,18 @@ Told: TypeAlias = T | Unknown
 """What a file says, or that it does not say it."""
 
 OURS = frozenset(
-    {"cache", "cascade", "deadline_s", "on_chunk", "reason", "rollout", "route", "sampling", "tier"}
+    {
+        "cache",
+        "cascade",
+        "deadline_s",
+        "evaluate",
+        "on_chunk",
+        "reason",
+        "rollout",
+        "route",
+        "sampling",
+        "tier",
+    }
 )
 """Options that only steps have: a `with_options` that takes one changes a step."""
 
@@ -48,8 +59,8 @@ class Kept:
 class StepFound:
     """A step. `lines`: the first and the last of its call. `base`: the step that it changes.
 
-    `choices`: how many results it can have. `route`: the tiers after its own. `at`: where its
-    options stand.
+    `choices`: how many results it can have. `route`: the tiers after its own. `evaluators`:
+    the tiers that they ask. `at`: where its options stand.
     """
 
     name: Told[str]
@@ -65,6 +76,7 @@ class StepFound:
     cache: Told[Kept | None]
     temperature: Told[float | None]
     candidate: Told[str | None]
+    evaluators: Told[tuple[Told[str], ...]]
     base: "StepFound | None" = None
 
     def where(self, option: str) -> Place:

@@ -1,6 +1,6 @@
 """evaluations: was the answer good? What people, judges and functions found, and how often."""
 
-from .evaluation import Evaluation, Source, evaluation_of
+from .evaluation import Evaluation, Source, evaluation_of, is_word
 from .opening import open_evaluations, scores_of
 from .rates import Measure, measures
 from .store import Counted, Evaluations
@@ -13,6 +13,7 @@ __all__ = [
     "Measure",
     "Source",
     "evaluation_of",
+    "is_word",
     "measures",
     "open_evaluations",
     "scores_of",

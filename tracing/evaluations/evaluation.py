@@ -88,11 +88,16 @@ def evaluation_of(
     )
 
 
+def is_word(text: object) -> bool:
+    """Tell whether a text may name an evaluation, or be its label: a word or a few, no sentence."""
+    return isinstance(text, str) and _WORD.fullmatch(text) is not None
+
+
 def _check_words(name: object, label: object, evaluator: object) -> None:
     # They stand on metrics and in other programs' pages: few of each, and no sentence of anybody's.
     for what, word in (("name", name), ("label", label)):
         is_left_out = word is None and what == "label"
-        if not is_left_out and not (isinstance(word, str) and _WORD.fullmatch(word)):
+        if not is_left_out and not is_word(word):
             raise EvaluationError(
                 f"{what} is {word!r:.60}. Give a word or a few, of 64 letters at most, from a "
                 "small set; what you want to say in sentences is the explanation."

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .cli_cache import cache
+from .cli_feedback import feedback
 from .cli_judge import judge
 from .cli_lint import lint
 from .cli_plan import cache_plan
+from .cli_quality import quality
 from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
@@ -111,8 +113,10 @@ def _price_column(usd_per_mtok: float | None) -> str:
 
 
 cli.add_command(cache)
+cli.add_command(feedback)
 cli.add_command(judge)
 cli.add_command(lint)
+cli.add_command(quality)
 cli.add_command(route)
 cache.add_command(cache_plan)
 

@@ -2,11 +2,12 @@
 
 from .evaluation import Evaluation, Source, evaluation_of, is_word
 from .opening import open_evaluations, scores_of
-from .rates import Measure, measures
+from .rates import By, Measure, measures
 from .store import Counted, Evaluations
 from .telling import tell
 
 __all__ = [
+    "By",
     "Counted",
     "Evaluation",
     "Evaluations",

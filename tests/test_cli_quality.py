@@ -97,7 +97,7 @@ def test_what_operators_ask_for_is_there_by_step() -> None:
         (["--since", "1d"], {"triage"}),
         (["--since", "48h"], {"triage"}),
         (["--since", "5d"], {"triage", "urgency"}),
-        (["--since", "30m"], set()),
+        (["--since", "30m"], set[str]()),
         (["--since", (NOW - timedelta(days=2)).date().isoformat()], {"triage"}),
         (["--since", "2020-01-01T00:00:00+02:00"], {"triage", "urgency"}),
     ],

@@ -21,7 +21,7 @@ _CarryOut = Callable[[Generator[Any, Any, Any]], Any]
 @dataclass(frozen=True, slots=True)
 class _OfAutoevals(Sampled):
     theirs: Any = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def find(self, answered: Answered[Any]) -> Generator[Any, Any, Sequence[Found]]:
         """Run the scorer, in a context where it asks nobody else."""

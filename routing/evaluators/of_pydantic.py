@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...request import Message
 from ..effects import Foreign
@@ -37,8 +37,10 @@ class _OfPydantic(Sampled):
         if self.tiers:
             theirs = dataclasses.replace(theirs, model=_model(self.tiers[0], answered, carry_out))
         said: Any = await theirs.evaluate_async(_context(answered))
-        several: Mapping[str, Any] = said if isinstance(said, Mapping) else {self.name: said}
-        return [self._read(name, each) for name, each in several.items()]
+        if isinstance(said, Mapping):
+            several = cast("Mapping[str, Any]", said)
+            return [self._read(name, each) for name, each in several.items()]
+        return [self._read(self.name, said)]
 
     def _read(self, name: str, said: Any) -> Found:
         value, reason = getattr(said, "value", said), getattr(said, "reason", None)
@@ -129,7 +131,7 @@ def pydantic_evaluator(
         ) from exc
     if not isinstance(evaluator, Theirs):
         raise TypeError(f"{evaluator!r:.60} is no evaluator of pydantic-evals. Call its class.")
-    theirs: Any = evaluator
+    theirs = cast("Any", evaluator)
     asks = any(each.name == "model" for each in dataclasses.fields(theirs))
     if tier is not None and not asks:
         raise ValueError(f"tier={tier!r} is for evaluators with a model=, and this has none.")

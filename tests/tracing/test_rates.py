@@ -13,7 +13,8 @@ from .evaluated import counted
 
 def ended(**fields: Any) -> Ended:
     given: dict[str, Any] = {"step": "triage", "tier": "fast", "model": "a", "arm": ""}
-    return Ended(**(given | {"count": 10, "ok": 10} | fields))
+    given |= {"count": 10, "ok": 10}
+    return Ended(**(given | fields))
 
 
 def by_name(found: list[Measure]) -> dict[str, Measure]:

@@ -17,7 +17,7 @@ class Post:
 
     path: str
     body: Any = field(repr=False)
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
     passing: frozenset[int] = frozenset()
 
 

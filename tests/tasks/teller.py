@@ -1,7 +1,8 @@
 """Teller: another process, with OpenTelemetry set up, that records evaluations and prints all.
 
 A process takes one set of providers for its life, so this one has its own. It is told by words:
-"ask", a step is run; anything else is the reference of an answer.
+"ask", a step is run, and its answer evaluated; "evaluate", the step has an evaluator, by the tier
+`standard`, and nobody else says anything; anything else is the reference of an answer.
 """
 
 import json
@@ -43,7 +44,7 @@ def _main(project: str, word: str, evaluation: dict[str, Any]) -> None:
     import os
 
     from tests.tasks.ways import Way, plain
-    from tierflow import record_evaluation
+    from tierflow import judged, record_evaluation
     from tierflow.tasks import close_hands
 
     os.chdir(project)
@@ -54,8 +55,13 @@ def _main(project: str, word: str, evaluation: dict[str, Any]) -> None:
     _logs.set_logger_provider(loggers)
     metrics.set_meter_provider(MeterProvider([reader]))
     trace.set_tracer_provider(TracerProvider())
-    asked = Way(is_async=False).step(plain)("Who?") if word == "ask" else None
-    found = record_evaluation(asked or word, **evaluation)
+    way = Way(is_async=False)
+    found: Any
+    if word == "evaluate":
+        looks = judged("helpful", tier="standard", rubric="Does it help?", sample=1.0)
+        found = way.step(plain, evaluate=[looks])("Who?")
+    else:
+        found = record_evaluation(way.step(plain)("Who?") if word == "ask" else word, **evaluation)
     close_hands()
     said = {
         "ref": found.ref,

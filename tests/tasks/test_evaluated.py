@@ -1,7 +1,10 @@
 """Evaluated: a sample of answers is looked at afterwards, and what that costs. Real sockets."""
 
+import json
 import logging
+import os
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,9 @@ import pytest
 
 from tests.conftest import Catalogue
 from tests.fakes import Fail, FakeProvider, Hang, Say
+from tests.fakes.backend import FakeBackend
 from tests.tasks.conftest import Rows
+from tests.tasks.teller import told
 from tests.tasks.ways import Way, both_ways, plain, settled
 from tierflow import (
     Cascade,
@@ -30,6 +35,7 @@ from tierflow import (
 from tierflow.errors import MissingKeyError, PolicyError, UnknownTierError
 from tierflow.settings import settings
 from tierflow.tasks import close_hands, hands
+from tierflow.tasks.spec import Surroundings
 from tierflow.tracing.evaluations import Evaluation, open_evaluations
 
 SECRET = "the customer's name is Zebedee"
@@ -96,6 +102,26 @@ def test_an_answer_is_evaluated_in_the_background_and_that_is_kept(way: Way) -> 
     assert found["helpful"].evaluator == HELPFUL.identity
     assert found["helpful"].explanation == SECRET
     assert found["short"].explanation is None
+
+
+def test_what_is_found_is_told_as_what_people_say(project: Path) -> None:
+    with FakeBackend() as backend:
+        path = project / "tierflow.toml"
+        sink = f'[evaluations.sinks.mine]\nkind = "phoenix"\nurl = "{backend.url}"\n'
+        path.write_text(f"{path.read_text()}\n{sink}")
+        said = told(project, "evaluate", {}, os.environ)
+        ((annotation,),) = (each.body["data"] for each in backend.posts)
+    (event,) = said["events"]
+    # Of the answer's span, and not of the one in which it was looked at.
+    assert (event["trace_id"], event["span_id"]) == (said["trace_id"], said["span_id"])
+    assert event["attributes"]["gen_ai.evaluation.score.value"] == 0.5
+    assert {name for name, *_ in said["points"]} == {
+        "tierflow.evaluations",
+        "tierflow.evaluation.score",
+    }
+    assert {labels["tierflow.step"] for _, labels, _ in said["points"]} == {"plain"}
+    assert (annotation["span_id"], annotation["annotator_kind"]) == (said["span_id"], "LLM")
+    assert "Zebedee" not in json.dumps([said, annotation])
 
 
 @both_ways
@@ -209,8 +235,11 @@ class TestSample:
         assert len(provider.calls_to("standard")) == 3
 
 
-def _in(seconds: float) -> Any:
-    return lambda around: replace(around, now=lambda: around.now() + seconds)
+def _in(seconds: float) -> Callable[[Surroundings], Surroundings]:
+    def later(around: Surroundings) -> Surroundings:
+        return replace(around, now=lambda: around.now() + seconds)
+
+    return later
 
 
 @both_ways
@@ -263,7 +292,7 @@ class TestFailing:
             return closing.wait(30) and hands().store.stats().entries > 0
 
         answer = way.step(plain, evaluate=[checked("kept", looks)])("Where?")
-        mine = hands()
+        mine: Any = hands()
         end = threading.Thread(target=close_hands)
         end.start()
         while mine._background is not None:
@@ -341,7 +370,7 @@ class TestConfigured:
         assert {(row["arm"], row["tenant"]) for row in rows()} == {("v2/candidate", "acme")}
 
 
-def _in_flow_run(around: Any) -> Any:
+def _in_flow_run(around: Surroundings) -> Surroundings:
     return replace(around, where=replace(around.where, flow_run_id="run", flow="inbox"))
 
 

@@ -47,7 +47,7 @@ def test_the_readmes_python_runs_on_the_embedded_models(tmp_path: Path) -> None:
 
 
 def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (text,) = fenced("toml")
+    text = "\n".join(fenced("toml"))
     tomllib.loads(text)
     (project / "tierflow.toml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("TIERFLOW_TIERS__FAST__TIMEOUT_S", "10")
@@ -56,6 +56,8 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.tiers.get("specialist.legal").deployments[0].api_key_env == "LEGAL_TEAM_KEY"
     assert loaded.cache.ttl_s == 86400
     assert loaded.policy.max_tier == {"internal": "standard"}
+    assert loaded.evaluations.reject_below == {"helpful": 0.3}
+    assert loaded.evaluations.sinks["langfuse"].key_env == "LANGFUSE_SECRET_KEY"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -66,7 +68,9 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_of_the_readme_is_there() -> None:
-    commands = re.findall(r"tierflow ((?:tiers|cache|lint|runs)[a-z ]*)", "\n".join(fenced("sh")))
+    commands = re.findall(
+        r"tierflow ((?:tiers|cache|feedback|lint|quality|runs)[a-z ]*)", "\n".join(fenced("sh"))
+    )
     assert len(commands) >= 4
     for command in commands:
         shown = CliRunner().invoke(cli, [*command.split(), "--help"])

@@ -1,8 +1,8 @@
 """Effects: what routing asks of the outside world. A driver carries them out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ..errors import AttemptError
 from ..request import CachePlan, Chunk, Reply, Request
@@ -158,6 +158,16 @@ class Tell:
     about: str
     message: str
     flow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Run code of another library, which may ask models in its midst. Sends back what it returns.
+
+    `work`: is given a function that carries out a plan and returns the plan's result.
+    """
+
+    work: Callable[[Callable[[Generator[Any, Any, Any]], Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from ..request import Answer, CacheUse, Reply, Request, Stored, Usage
 from ..routing import Attempt, Parsed, Trail
 from ..settings import Catalogue
 from ..tracing import Call, Row, Where, first_priced
+from .rejection import Rejection
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ def answer_of(
         itl_ms=reply.itl_ms,
         itl_p95_ms=reply.itl_p95_ms,
         strongest_usd=strongest_usd(catalogue, reply.usage),
+        response_id=reply.response_id,
     )
 
 
@@ -96,6 +98,7 @@ def stored_of(answer: Answer[Any], accepted: Usage) -> Stored:
 
 def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str) -> Row:
     """Return the ledger's row of a step. `outcome`: "ok", or the error's name."""
+    taken_back = answer.rejection
     return Row(
         **asdict(where),
         ref=answer.ref,
@@ -124,6 +127,8 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
         itl_p95_ms=answer.itl_p95_ms,
         trace_id=answer.trace_id,
         span_id=answer.span_id,
+        response_id=answer.response_id,
+        rejection=taken_back.written() if isinstance(taken_back, Rejection) else None,
     )
 
 

@@ -33,6 +33,7 @@ from ..errors import (
 from ..request import Answer, CacheUse, Chunk, Stored
 from ..routing import Pause, Question, run_chain
 from .account import answer_of, hit_of, stored_of, with_all_paid
+from .evaluated import evaluate_if_due
 from .gated import audit_if_due
 from .rejection import Rejection
 from .similar import Similar
@@ -107,7 +108,8 @@ def _if_stale(step: Step[T], terms: ExactCache, key: Key) -> Plan[None]:
     terms = replace(terms, failures_ttl_s=0.0)
     entry: Entry | None = yield Find(key)
     if entry is not None and entry.fresh_until <= step.around.now():
-        yield step.within(_anew(step, terms, key))
+        answer: Answer[T] = yield step.within(_anew(step, terms, key))
+        yield from evaluate_if_due(step, answer)
 
 
 def _anew(step: Step[T], terms: ExactCache, key: Key) -> Plan[Answer[T]]:

@@ -6,7 +6,7 @@ Prefect's. What is ours is the body: render the prompt, carry out the plan, name
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import (
     Any,
@@ -36,6 +36,7 @@ from ..errors import (
 from ..request import Answer, PromptLike, Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk, Route
+from ..routing.evaluators import Evaluator
 from ..tracing.prefect_ui import conclude
 from .batch import BatchTask, batch_body
 from .body import answered, answered_async
@@ -63,6 +64,7 @@ class StepOptions(TaskOptions, total=False):
     deadline_s: float | None
     budget_usd: float | None
     reason: str | None
+    evaluate: Sequence[Evaluator]
 
 
 class ChangedOptions(StepOptions, total=False):
@@ -147,11 +149,19 @@ class LLMTask(StepTask[P, R]):
         """Return a copy with other options of the decorator's or of Prefect's."""
         given = cast("dict[str, Any]", options)
         refuse_text(given.get("tags"))
-        ours = {name: given.pop(name) for name in _OURS if name in given}
+        ours = _taken(given)
         changed = cast("LLMTask[P, R]", super().with_options(**with_step_keyed(given)))
         changed.spec = replace(self.spec, name=changed.name, tags=frozenset(changed.tags), **ours)
         changed.fn = _bound_like(_body(self.prompt, changed.spec, _bare), self.fn)
         return changed
+
+
+def _taken(given: dict[str, Any]) -> dict[str, Any]:
+    """Take our options out of all that were given."""
+    ours = {name: given.pop(name) for name in _OURS if name in given}
+    if "evaluate" in ours:
+        ours["evaluate"] = tuple(ours["evaluate"])
+    return ours
 
 
 def _bare(answer: Answer[Any]) -> Any:
@@ -237,7 +247,8 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     `rollout`: a candidate for a share of the flow runs. `on_chunk`: stream, and receive each piece.
     `deadline_s`: the step ends by then, all in all; else its tier's. `budget_usd`: what a flow run
     may spend on it, judges, repairs and audits included. `reason`: why a premium tier, for
-    `tierflow lint`. All options of `prefect.task` work (`[policy]` knows
+    `tierflow lint`. `evaluate`: evaluators, each of which looks at a sample of the answers
+    afterwards. All options of `prefect.task` work (`[policy]` knows
     steps by their `tags`); Prefect's own result cache is off unless `cache_policy` says otherwise,
     and `retries` skip errors that would only come again.
 
@@ -245,7 +256,7 @@ def llm_task(*, tier: str, returns: Any = str, **options: Unpack[StepOptions]) -
     AllDeploymentsFailedError (DeadlineExceededError), RejectedError, UnparseableReplyError.
     """
     given = cast("dict[str, Any]", options)
-    ours = {name: given.pop(name) for name in _OURS if name in given}
+    ours = _taken(given)
     spec = StepSpec(name="", tier=tier, returns=Returns[Any](returns), **ours)
     given.setdefault("cache_policy", NO_CACHE)
     given.setdefault("retry_condition_fn", _may_help)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..caching import Later, Once, Shared
-from ..routing import Ask, Hedge, Pause
+from ..routing import Ask, Foreign, Hedge, Pause
 from ..tracing import Within, span
 from .calling import call, call_async
 from .hands import Hands
@@ -74,6 +74,8 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: 
             return hands.in_background(key, lambda: drive(plan, hands, render))
         case Pause(seconds):
             return time.sleep(seconds)
+        case Foreign(work):
+            return work(lambda plan: drive(plan, hands, render))
         case Render(prompt):
             return render(prompt)
         case _:
@@ -84,7 +86,7 @@ def _limit(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: PLR0911  # one an effect
+async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: C901, PLR0911  # one an effect
     match effect:
         case Ask() | Hedge():
             return await call_async(effect, hands)
@@ -112,6 +114,8 @@ async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> An
             return hands.in_background(key, lambda: drive(plan, hands, render))
         case Pause(seconds):
             return await asyncio.sleep(seconds)
+        case Foreign(work):
+            return await asyncio.to_thread(work, lambda plan: drive(plan, hands, render))
         case Render(prompt):
             prompted = render(prompt)
             return await prompted if inspect.isawaitable(prompted) else prompted

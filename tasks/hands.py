@@ -43,7 +43,8 @@ from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger, record_step, set_up
 from ..tracing.notices import notice
-from .spec import Account, Surroundings
+from .recorder import Recorder
+from .spec import Account, Evaluated, Surroundings
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tierflow")
@@ -59,6 +60,7 @@ class Hands:
         self.ledger: Ledger = open_ledger(settings)
         self.client: ModelClient = LiteLLMClient(os.environ, telemetry=settings.telemetry)
         self.similar = open_similar_cache(settings)
+        self.recorder = Recorder(settings, self.store, self.similar)
         self.leases = Leases(self.store)
         self.flights = Flights()
         self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
@@ -75,10 +77,10 @@ class Hands:
 
     def close(self) -> None:
         """End what is under way and close the stores; the next use opens them again."""
-        with self._closing:
-            background, self._background = self._background, None
-        if background is not None:
+        # What is done in the background may have something done after it.
+        while (background := self._taken_background()) is not None:
             background.shutdown(wait=True)
+        self.recorder.close()
         self.leases.close()
         self.guard.close()
         self.judges.close()
@@ -87,6 +89,11 @@ class Hands:
         self.similar.close()
         self.store.close()
         self.ledger.close()
+
+    def _taken_background(self) -> ThreadPoolExecutor | None:
+        with self._closing:
+            background, self._background = self._background, None
+            return background
 
     def surroundings(self, flow: tuple[str, str] | None, task_run_id: str | None) -> Surroundings:
         """Return what a plan may know. `flow`: id of the flow run, and the flow's name."""
@@ -125,7 +132,7 @@ class Hands:
         )
         return is_long or self.settings.store_url is not None
 
-    def _perform_stored(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
+    def _perform_stored(self, effect: object) -> Any:  # noqa: C901, PLR0911  # one an effect
         match effect:
             case Find(key):
                 return self.store.get(key)
@@ -136,6 +143,8 @@ class Hands:
             case Account(row, calls):
                 record_step(row, calls, self.settings.telemetry)
                 return self.ledger.add(row, calls)
+            case Evaluated():
+                return self._enter(effect)
             case Consult() | Audited() | ForReview():
                 return self.judges.perform(effect)
             case ConsultRoute(step):
@@ -148,6 +157,18 @@ class Hands:
                 return self._perform_similar(effect)
             case _:
                 raise TypeError(f"No driver knows the effect {effect!r}.")
+
+    def _enter(self, effect: Evaluated) -> None:
+        found, by = effect.found, effect.by
+        self.recorder.enter(
+            effect.row,
+            found.name,
+            score=found.score,
+            label=found.label,
+            explanation=found.explanation,
+            source=by.source,
+            evaluator=by.identity,
+        )
 
     def _perform_similar(self, effect: Resemble | Learn | Remember | Forget) -> Any:
         match effect:
@@ -234,10 +255,17 @@ def hands() -> Hands:
 
 def close_hands() -> None:
     """Close what this process holds open; the next step opens it again."""
-    with _opening:
-        for each in _OPEN.values():
+    # Not under the lock: what is under way in the background may reach for the hands.
+    while mine := _taken_open():
+        for each in mine:
             each.close()
+
+
+def _taken_open() -> list[Hands]:
+    with _opening:
+        mine = list(_OPEN.values())
         _OPEN.clear()
+        return mine
 
 
 def _leave_to_parent() -> None:

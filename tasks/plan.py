@@ -7,6 +7,7 @@
 4. exact cache, then the similar-question cache: a hit ends here (cached.py)
 5. ask the cheapest tier, judge, accept or escalate; a reply that does not parse is a failure
 6. store, trace, account (step.py)
+7. have a sample of the answers evaluated, in the background (evaluated.py)
 """
 
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ..request import Answer, Request, render
 from ..rollouts import Variant
 from ..routing import Chain, resolve
 from .cached import cached_or_asked
+from .evaluated import evaluate_if_due, evaluator_tiers
 from .gated import prompt_source, through_gates
 from .routed import through_route
 from .ruled import rules_of
@@ -35,6 +37,7 @@ def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
     step = replace(step, chain=chain)
     step.trail.verdicts.extend(verdicts)
     answer: Answer[T] = yield step.within(cached_or_asked(step))
+    yield from evaluate_if_due(step, answer)
     return answer
 
 
@@ -43,7 +46,7 @@ def begun(
 ) -> Plan[Step[T]]:
     """Return a step with its tiers resolved and its prompt rendered; nothing is asked yet."""
     started, variant = around.clock(), variant or Variant()
-    chain = _chain(spec, variant, around)
+    chain, asked = _chain(spec, variant, around), evaluator_tiers(spec, around)
     rendered = render((yield Render(variant.prompt)), spec.returns.write)
     request = Request(
         step=spec.name,
@@ -58,10 +61,21 @@ def begun(
         stratum=rendered.stratum,
         template=rendered.template,
     )
-    purse = step_purse(spec, chain, around, rendered.tenant)
+    tiers = (*chain.tiers, *chain.helpers.values(), *asked.values())
+    purse = step_purse(spec, tiers, around, rendered.tenant)
     trail = new_trail(spec, chain, around, started, purse)
     source = prompt_source(variant.prompt) if variant.prompt else spec.prompted_by
-    return Step(spec, around, chain, request, started, rendered.volatile, trail, source)
+    return Step(
+        spec=spec,
+        around=around,
+        chain=chain,
+        request=request,
+        started=started,
+        volatile=rendered.volatile,
+        trail=trail,
+        prompted_by=source,
+        evaluators=asked,
+    )
 
 
 def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:

@@ -13,6 +13,7 @@ from ..caching import ExactCache
 from ..request import Sampling
 from ..rollouts import Rollout
 from ..routing import Cascade, OnChunk, Route
+from ..routing.evaluators import Evaluator, Found
 from ..settings import Settings
 from ..tracing import Call, Row, Where
 from .returns import Returns
@@ -30,7 +31,8 @@ class StepSpec(Generic[T]):
 
     `reason`: why a premium tier, for readers and `tierflow lint`. `tags`: the task's, for [policy].
     `prompted_by`: names the code of its prompt function, for what is proven of it. `budget_usd`:
-    what one flow run may spend on it; outside of one, a call of it.
+    what one flow run may spend on it; outside of one, a call of it. `evaluate`: who looks at a
+    sample of its answers afterwards.
     """
 
     name: str
@@ -47,6 +49,7 @@ class StepSpec(Generic[T]):
     reason: str | None = None
     tags: frozenset[str] = frozenset()
     prompted_by: str = ""
+    evaluate: tuple[Evaluator, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, kind, remedy in (
@@ -59,6 +62,7 @@ class StepSpec(Generic[T]):
             if not isinstance(value, kind) and (value is not None or name == "sampling"):
                 raise TypeError(f"{name}={value!r:.60} is no {kind.__name__}. Give {remedy}.")
         self._check_route()
+        self._check_evaluators()
         if self.deadline_s is not None and not self.deadline_s > 0:
             raise ValueError(
                 f"deadline_s={self.deadline_s!r} leaves no time. Give seconds above 0."
@@ -82,6 +86,19 @@ class StepSpec(Generic[T]):
             )
         if self.tier in self.route.stronger:
             raise ValueError(f"Route(to=...) names {self.tier!r}, which is the step's own tier.")
+
+    def _check_evaluators(self) -> None:
+        for each in self.evaluate:
+            if not hasattr(each, "sample") or isinstance(each, type):
+                raise TypeError(
+                    f"evaluate=[{each!r:.60}] has no evaluator. Give safety(...), judged(...), "
+                    "checked(...), or others of theirs."
+                )
+        names = [each.name for each in self.evaluate]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"evaluate= has more than one {', '.join(twice)}, and nobody could tell them apart."
+            )
 
     @property
     def stronger(self) -> tuple[str, ...]:
@@ -115,6 +132,15 @@ class Render:
     """
 
     prompt: Callable[..., Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Effect: record what an evaluator found of the answer that `row` is about. Sends back None."""
+
+    row: Row
+    found: Found
+    by: Evaluator
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Step: one LLM step under way, and how it ends in the ledger, well or badly."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
-from ..routing import Chain, Trail, temperature_of
+from ..routing import Chain, NamedTier, Trail, temperature_of
 from ..routing.budgets import Purse, Spender, purse_of, refuse_unpriced
 from ..tracing import Within, span_ids, within_step
 from .account import answer_without, calls_of, row_of
@@ -20,7 +20,8 @@ Plan: TypeAlias = Generator[Any, Any, T]
 class Step(Generic[T]):
     """One step under way. `started`: on the surroundings' clock. `volatile`: see Prompt.
 
-    `prompted_by`: names the code of the prompt function, see StepSpec.
+    `prompted_by`: names the code of the prompt function, see StepSpec. `evaluators`: the tiers that
+    evaluators ask, by name; they decide no answer.
     """
 
     spec: StepSpec[T]
@@ -31,6 +32,7 @@ class Step(Generic[T]):
     volatile: bool = False
     trail: Trail = field(default_factory=Trail)
     prompted_by: str = ""
+    evaluators: Mapping[str, NamedTier] = field(default_factory=dict[str, NamedTier])
 
     @property
     def latency_ms(self) -> float:
@@ -90,7 +92,13 @@ def new_trail(
     spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float, purse: Purse | None
 ) -> Trail:
     """Return the trail of a step that began then: its deadline is the spec's, else the tier's."""
-    deadline_s = spec.deadline_s or chain.tiers[0].tier.deadline_s
+    return trail_until(spec.deadline_s or chain.tiers[0].tier.deadline_s, around, started, purse)
+
+
+def trail_until(
+    deadline_s: float | None, around: Surroundings, started: float, purse: Purse | None
+) -> Trail:
+    """Return the trail of what began then and ends within so many seconds; None for no limit."""
     if deadline_s is None:
         return Trail(purse=purse)
     ends = started + deadline_s
@@ -98,9 +106,9 @@ def new_trail(
 
 
 def step_purse(
-    spec: StepSpec[Any], chain: Chain, around: Surroundings, tenant: str
+    spec: StepSpec[Any], tiers: Iterable[NamedTier], around: Surroundings, tenant: str
 ) -> Purse | None:
-    """Return the budgets that a step is paid from, None for none.
+    """Return the budgets that a step is paid from, None for none. `tiers`: all it might ask.
 
     Raises ConfigError where one holds for a deployment without a price.
     """
@@ -111,7 +119,7 @@ def step_purse(
     spender = Spender(spec.name, run, where.flow or "", tenant)
     purse = purse_of(budgets, spec.budget_usd, spender, around.now)
     if purse is not None:
-        for tier in (*chain.tiers, *chain.helpers.values()):
+        for tier in tiers:
             refuse_unpriced(purse, tier.tier.deployments)
     return purse
 

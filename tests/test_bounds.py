@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierflow.bounds import anytime_upper_share, lower_share, upper_share
+from tierflow.bounds import anytime_upper_share, lower_share, mean_bounds, upper_share
 
 confidences = st.sampled_from([0.8, 0.9, 0.95, 0.9875, 0.999])
 
@@ -146,3 +146,33 @@ def test_the_anytime_bound_is_a_share_and_rises_with_the_errors(of: tuple[int, i
     assert bad / count <= bound <= 1
     assert bound <= anytime_upper_share(bad + 1, count + 1, 0.95) + 1e-9
     assert anytime_upper_share(bad, count + 1, 0.95) <= bound + 1e-9
+
+
+@given(st.floats(0, 1), st.integers(1, 10_000))
+def test_bounds_of_a_mean_lie_on_both_sides_of_it_and_narrow_with_the_count(
+    mean: float, count: int
+) -> None:
+    low, high = mean_bounds(mean, count, 0.95)
+    assert 0 <= low <= mean <= high <= 1
+    closer = mean_bounds(mean, 2 * count, 0.95)
+    assert low <= closer[0] <= closer[1] <= high
+    assert mean_bounds(1 - mean, count, 0.95) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.97])
+def test_the_true_mean_of_coins_is_missed_no_more_often_than_said(share: float) -> None:
+    count, confidence = 25, 0.9
+    missed = 0.0
+    for heads in range(count + 1):
+        low, high = mean_bounds(heads / count, count, confidence)
+        if not low <= share <= high:
+            missed += comb(count, heads) * share**heads * (1 - share) ** (count - heads)
+    assert missed <= 1 - confidence
+
+
+def test_no_number_bounds_nothing_and_nonsense_is_refused() -> None:
+    assert mean_bounds(0.5, 0, 0.95) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="go from 0 to 1"):
+        mean_bounds(1.5, 3, 0.95)
+    with pytest.raises(ValueError, match="confidence is 1"):
+        mean_bounds(0.5, 3, 1)

@@ -98,6 +98,8 @@ def test_of_a_step_from_another_file_only_what_is_written_here_is_known() -> Non
         ('tier="frontier", reason="why", returns=Ticket', "from types_ import Ticket", {"TF005"}),
         ('tier="fast", cascade=rule()', "def rule(): ...", {"TF002", "TF006"}),
         ('tier="fast", cascade=Cascade("frontier", mine())', "def mine(): ...", {"TF006"}),
+        ('tier="fast", evaluate=[mine()]', "def mine(): ...", {"TF006"}),
+        ('tier="fast", evaluate=mine', "from checks import mine", {"TF006"}),
         ('tier="fast", sampling=Sampling(temperature=HEAT)', "", {"TF003"}),
         ('tier="fast", sampling=Sampling(temperature=1), cache=mine', "", {"TF003", "TF006"}),
         ('tier="fast", **more', "", {"TF001", "TF002", "TF003", "TF005", "TF006"}),

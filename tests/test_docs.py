@@ -58,6 +58,8 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert [each.usd for each in loaded.budgets] == [20.0, 5.0]
     assert loaded.policy.max_tier == {"internal": "standard"}
     assert loaded.telemetry.capture_content == "no_content"
+    assert loaded.evaluations.reject_below == {"helpful": 0.3}
+    assert loaded.evaluations.sinks["langfuse"].key_env == "LANGFUSE_SECRET_KEY"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -69,7 +71,8 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_every_command_of_the_readme_is_there() -> None:
     commands = re.findall(
-        r"tierflow ((?:budgets|tiers|cache|costs|lint|runs)[a-z ]*)", "\n".join(fenced("sh"))
+        r"tierflow ((?:budgets|tiers|cache|costs|feedback|lint|quality|runs)[a-z ]*)",
+        "\n".join(fenced("sh")),
     )
     assert len(commands) >= 4
     for command in commands:

@@ -121,6 +121,8 @@ def test_a_tiers_own_temperature_counts_unless_the_step_sets_one(lines: str) -> 
         ('tier="frontier", reason="why", tags={"other"}', []),
         ('tier="fast", tags=["internal"], cascade=Cascade("frontier", schema())', ["TF004"]),
         ('tier="fast", tags=["internal"], cache=SemanticCache(judge="frontier")', ["TF004"]),
+        ('tier="fast", tags=["internal"], evaluate=[safety(tier="frontier")]', ["TF004"]),
+        ('tier="fast", tags=["internal"], evaluate=(safety(), checked("ok", bool))', []),
         (
             'tier="fast", tags=("internal",), cascade=Cascade("standard", agreement("frontier"))',
             ["TF004"],
@@ -215,6 +217,7 @@ def test_how_few_results_are_simple_is_a_setting() -> None:
         'tier="fast", cascade=Cascade("best", schema())',
         'tier="fast", cascade=Cascade("frontier", agreement("quick"))',
         'tier="fast", rollout=Rollout("v2", Variant(None, "quick"), 0.1)',
+        'tier="fast", evaluate=[judged("helpful", tier="quick", rubric="?")]',
     ],
 )
 def test_a_tier_that_the_catalogue_lacks_is_found(options: str) -> None:

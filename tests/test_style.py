@@ -37,11 +37,13 @@ FACE = {
     "cli_cache.py",
     "cli_costs.py",
     "cli_explain.py",
+    "cli_feedback.py",
     "cli_judge.py",
     "cli_judge_review.py",
     "cli_judge_train.py",
     "cli_lint.py",
     "cli_plan.py",
+    "cli_quality.py",
     "cli_route.py",
     "cli_steps.py",
 }

@@ -17,7 +17,15 @@ from .routing import (
     trained,
     unit_tests,
 )
-from .tasks import LLMTask, llm_task
+from .routing.evaluators import (
+    autoevals_scorer,
+    checked,
+    groundedness,
+    judged,
+    pydantic_evaluator,
+    safety,
+)
+from .tasks import LLMTask, llm_task, record_evaluation
 
 __all__ = [
     "Answer",
@@ -35,12 +43,19 @@ __all__ = [
     "Variant",
     "Verdict",
     "agreement",
+    "autoevals_scorer",
+    "checked",
     "confidence",
+    "groundedness",
+    "judged",
     "llm_task",
     "matches",
     "model_judge",
     "pairwise_judge",
     "passes",
+    "pydantic_evaluator",
+    "record_evaluation",
+    "safety",
     "schema",
     "trained",
     "unit_tests",

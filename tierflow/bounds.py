@@ -1,10 +1,11 @@
-"""Ground: bounds on a share that was counted. Pure arithmetic; reads nothing and knows no room.
+"""Ground: bounds on a share that was counted, or on a mean. Pure arithmetic; knows no room.
 
 `lower_share` and `upper_share` are exact for a count that was fixed beforehand. If the true share
 is p, each lies on the wrong side of p with probability 1 - confidence at most, whatever p and the
 count (Clopper & Pearson, Biometrika 26, 1934). Both at once need half of that each (Bonferroni).
 
 `anytime_upper_share` may be looked at after every further check, and is wider for it.
+`mean_bounds` is of a mean of numbers between 0 and 1, whatever their distribution.
 """
 
 from functools import lru_cache
@@ -61,6 +62,40 @@ def anytime_upper_share(bad: int, count: int, confidence: float) -> float:
         refuted = most + log(sum(exp(each - most) for each in capital)) >= needed
         low, high = (low, share) if refuted else (share, high)
     return high
+
+
+def mean_bounds(mean: float, count: int, confidence: float) -> tuple[float, float]:
+    """Return bounds between which the true mean of numbers from 0 to 1 lies, with that confidence.
+
+    `mean` of `count` independent numbers. They hold for every distribution and a count that was
+    fixed beforehand (Hoeffding, JASA 58, 1963, theorem 1); 0 and 1 for no number. Raises ValueError
+    for a mean outside [0, 1], or a confidence outside (0, 1).
+    """
+    if not 0 <= mean <= 1:
+        raise ValueError(f"mean is {mean}, but the numbers go from 0 to 1.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, but must lie between 0 and 1: 0.95, say.")
+    if count < 1:
+        return 0.0, 1.0
+    most = log(2 / (1 - confidence)) / count
+    return 1 - _upper_mean(1 - mean, most), _upper_mean(mean, most)
+
+
+def _upper_mean(mean: float, most: float) -> float:
+    """Return the largest mean whose divergence from the one that was seen is `most` or less."""
+    low, high = mean, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _divergence(mean, middle) <= most else (low, middle)
+    return high
+
+
+def _divergence(p: float, q: float) -> float:
+    """Return the Kullback-Leibler divergence of two coins, in nats; p <= q."""
+    heads = p * log(p / q) if p > 0 else 0.0
+    if p == 1:
+        return heads
+    return heads + (1 - p) * log((1 - p) / (1 - q)) if q < 1 else inf
 
 
 @lru_cache(maxsize=65_536)

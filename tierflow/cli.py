@@ -13,9 +13,11 @@ from rich.table import Table
 from .cli_budgets import budgets
 from .cli_cache import cache
 from .cli_costs import costs, runs_list
+from .cli_feedback import feedback
 from .cli_judge import judge
 from .cli_lint import lint
 from .cli_plan import cache_plan
+from .cli_quality import quality
 from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
@@ -115,8 +117,10 @@ def _price_column(usd_per_mtok: float | None) -> str:
 cli.add_command(budgets)
 cli.add_command(cache)
 cli.add_command(costs)
+cli.add_command(feedback)
 cli.add_command(judge)
 cli.add_command(lint)
+cli.add_command(quality)
 cli.add_command(route)
 cache.add_command(cache_plan)
 

@@ -22,6 +22,7 @@ TierflowError
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
 ├── BatchError                   some items of a batch have no answer
 ├── ReviewError                  what a person reviews is gone, or somebody was faster
+├── EvaluationError              an evaluation is of no known answer, or says nothing that is kept
 └── StoreError                   the cache or the ledger cannot be used
 """
 
@@ -208,6 +209,10 @@ class BatchError(TierflowError):
 
 class ReviewError(TierflowError):
     """An answer that a person reviews is not there any more, or somebody has marked it before."""
+
+
+class EvaluationError(TierflowError):
+    """An evaluation is of an answer that the ledger does not know, or says nothing that is kept."""
 
 
 class StoreError(TierflowError):

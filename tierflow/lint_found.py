@@ -16,6 +16,7 @@ OURS = frozenset(
         "cache",
         "cascade",
         "deadline_s",
+        "evaluate",
         "on_chunk",
         "reason",
         "rollout",
@@ -59,8 +60,8 @@ class Kept:
 class StepFound:
     """A step. `lines`: the first and the last of its call. `base`: the step that it changes.
 
-    `choices`: how many results it can have. `route`: the tiers after its own. `at`: where its
-    options stand.
+    `choices`: how many results it can have. `route`: the tiers after its own. `evaluators`:
+    the tiers that they ask. `at`: where its options stand.
     """
 
     name: Told[str]
@@ -76,6 +77,7 @@ class StepFound:
     cache: Told[Kept | None]
     temperature: Told[float | None]
     candidate: Told[str | None]
+    evaluators: Told[tuple[Told[str], ...]]
     base: "StepFound | None" = None
 
     def where(self, option: str) -> Place:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .lint_found import MAX_LOSS, Kept, Place, Rule, StepFound, Told
-from .lint_scope import Build, Choices, Scope, Unknown
+from .lint_scope import Build, Choices, Scope, Unknown, unknown
 
 _JUDGES: Mapping[str, Mapping[str, int | None]] = {
     "agreement": {"tier": 0},
@@ -20,6 +20,17 @@ _JUDGES: Mapping[str, Mapping[str, int | None]] = {
     "unit_tests": {},
 }
 """Which arguments of a judge name the tiers that it asks, and their position, None for none."""
+
+
+_EVALUATORS: Mapping[str, str | None] = {
+    "autoevals_scorer": None,
+    "checked": None,
+    "groundedness": "standard",
+    "judged": None,
+    "pydantic_evaluator": None,
+    "safety": "standard",
+}
+"""The tier that an evaluator asks which names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,7 @@ def step_of(call: ast.Call, options: Options) -> StepFound:
         cache=_cache(options),
         temperature=_temperature(options),
         candidate=_candidate(options),
+        evaluators=_evaluators(options),
         base=options.base,
     )
 
@@ -201,3 +213,28 @@ def _candidate(options: Options) -> Told[str | None]:
         return variant
     tier = variant.get("tier", 1)
     return None if tier is None else scope.value(tier)
+
+
+def _evaluators(options: Options) -> Told[tuple[Told[str], ...]]:
+    written, scope = options.get("evaluate"), options.scope
+    if written is None:
+        asked: Told[tuple[Told[str], ...]] = options.left_out("evaluators", ())
+        return asked
+    if isinstance(written, Unknown):
+        return written
+    found = scope.follow(written)
+    if not isinstance(found, ast.List | ast.Tuple):
+        return unknown(written)
+    tiers = (_evaluator(scope, each) for each in found.elts)
+    return tuple(tier for tier in tiers if tier is not None)
+
+
+def _evaluator(scope: Scope, written: ast.expr) -> Told[str] | None:
+    built = scope.build(written)
+    if not isinstance(built, Build):
+        return built or unknown(written)
+    if built.kind not in _EVALUATORS:
+        return Unknown(built.kind)
+    tier = built.get("tier")
+    named = _EVALUATORS[built.kind] if tier is None else scope.value(tier)
+    return named if named is None else _text(named)

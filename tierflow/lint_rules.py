@@ -168,9 +168,10 @@ def _every_tier(step: StepFound) -> Iterator[tuple[str, Told[str]]]:
         yield "cache", step.cache
     elif isinstance(step.cache, Kept) and step.cache.judge is not None:
         yield "cache", step.cache.judge
+    yield from (("evaluate", each) for each in _each(step.evaluators))
 
 
-def _each(names: Told[tuple[str, ...]]) -> Sequence[Told[str]]:
+def _each(names: Told[tuple[Told[str], ...]]) -> Sequence[Told[str]]:
     return (names,) if isinstance(names, Unknown) else names
 
 

@@ -292,7 +292,7 @@ class Answer(Generic[T]):
     those that broke off; `failures`: one line per attempt that failed. `usage`, `cost_usd`: what
     this answer took now, so 0 for a hit; cost is None if a price is unknown. `saved_usd`: what a
     hit did not cost again. `strongest_usd`: the accepted reply's tokens at the price of the
-    strongest tier. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, see Reply.
+    strongest tier. `ttft_ms`, `itl_ms`, `itl_p95_ms`, `response_id`: of the accepted reply.
     """
 
     value: T
@@ -317,6 +317,7 @@ class Answer(Generic[T]):
     trace_id: str | None = None
     span_id: str | None = None
     ref: str = ""
+    response_id: str | None = None
     rejection: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def reject(self) -> None:

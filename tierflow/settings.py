@@ -33,6 +33,7 @@ from pydantic_settings import (
 
 from .budgets import Budget
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
+from .evaluation_settings import EvaluationsSettings
 from .policy import Policy
 from .request import Sampling
 
@@ -269,6 +270,7 @@ class Settings(BaseSettings):
     policy: Policy = Policy()
     budgets: tuple[Budget, ...] = ()
     telemetry: TelemetrySettings = TelemetrySettings()
+    evaluations: EvaluationsSettings = EvaluationsSettings()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
     )

@@ -2,7 +2,7 @@
 
 from .costs import By, Costs, FlowRun, Window, share_of, total_of
 from .genai import AttemptSpan, attempt, encoding
-from .ledger import Call, Ledger, Row, Where
+from .ledger import Call, Ended, Ledger, Row, Where, is_aside
 from .opening import open_ledger, rows_of
 from .prices import CacheFacts, Prices, cache_facts, first_priced, prices_of
 from .report import StepSummary, as_table, headline, summarise
@@ -17,6 +17,7 @@ __all__ = [
     "CacheFacts",
     "Call",
     "Costs",
+    "Ended",
     "FlowRun",
     "Ledger",
     "Prices",
@@ -32,6 +33,7 @@ __all__ = [
     "first_priced",
     "flush_soon",
     "headline",
+    "is_aside",
     "open_ledger",
     "partial_usage",
     "prices_of",

@@ -7,6 +7,7 @@ remote one, and says that it follows the conventions of 1.37, whatever it emits.
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.util.genai.handler import TelemetryHandler
 from opentelemetry.util.genai.types import ContentCapturingMode
 from opentelemetry.util.types import Attributes
@@ -26,6 +27,21 @@ class Handler(TelemetryHandler):
             instrumentation_scope_name=names.SCOPE,
         )
         self._content_capturing_mode = mode
+        instruments: Any = self._instruments
+        instruments.token_usage = _WithoutErrors(instruments.token_usage)
+
+
+class _WithoutErrors:
+    """A histogram of all calls, be they broken off or not: the conventions want no error there."""
+
+    def __init__(self, histogram: metrics.Histogram) -> None:
+        self._histogram = histogram
+
+    def record(
+        self, amount: float, attributes: Attributes = None, context: Context | None = None
+    ) -> None:
+        kept = {key: said for key, said in (attributes or {}).items() if key != names.ERROR_TYPE}
+        self._histogram.record(amount, kept, context)
 
 
 class _Tracers(trace.TracerProvider):

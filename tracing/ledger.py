@@ -24,6 +24,7 @@ class Row:
     `ref`: names it, see Answer. `outcome`: "ok", or the error's name. `asks`: calls that were
     paid for. `cost_usd`: None if any of them has no price. `strongest_usd`, `saved_by_prefix_usd`:
     see Answer. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, if it was streamed.
+    `rejection`: what takes the answer out of the caches, as its room wrote it; None for nothing.
     """
 
     ref: str
@@ -56,6 +57,8 @@ class Row:
     itl_p95_ms: float | None
     trace_id: str | None
     span_id: str | None
+    response_id: str | None
+    rejection: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,27 @@ class Call:
     itl_p95_ms: float | None
 
 
+ASIDES = ("audit", "calibration", "evaluation", "route", "training")
+"""What is asked beside a step's own answers is accounted for as the step "NAME (audit)", say."""
+
+
+def is_aside(step: str) -> bool:
+    """Tell whether a step's name is that of what was asked beside another's answers."""
+    return step.endswith(tuple(f" ({kind})" for kind in ASIDES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How often one way through a step was gone to its end, and how often well."""
+
+    step: str
+    tier: str
+    model: str
+    arm: str
+    count: int
+    ok: int
+
+
 class Ledger(Protocol):
     """Keeps rows. Every method raises StoreError where the store cannot be used."""
 
@@ -105,6 +129,17 @@ class Ledger(Protocol):
 
     def find(self, ref: str) -> Row | None:
         """Return the row of that reference; None if there is none."""
+        ...
+
+    def of_task_run(self, task_run_id: str) -> Sequence[Row]:
+        """Return the rows of one task run, oldest first: of each attempt, each item of a batch."""
+        ...
+
+    def ended(self, *, since: str = "", step: str | None = None) -> Sequence[Ended]:
+        """Return how steps ended that began at `since`, an ISO time in UTC, or later.
+
+        `step`: only those of that name.
+        """
         ...
 
     def last_flow_run(self) -> str | None:

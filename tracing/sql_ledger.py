@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from ..database import Database, SqliteDatabase
 from ..postgres import SCHEMA, PostgresDatabase
 from .costs import By, Costs, FlowRun, Window
-from .ledger import Call, Row
+from .ledger import Call, Ended, Row
 from .sql_costs import costs_query, flow_runs_query, read_costs, read_flow_run
 
 _TYPES: dict[Any, type[Any]] = {
@@ -71,7 +71,7 @@ class _Tables:
 @cache
 def _tables(schema: str | None) -> _Tables:
     metadata = sa.MetaData(schema=schema)
-    answers = _Kept(Row, "answers_v3", metadata)
+    answers = _Kept(Row, "answers_v4", metadata)
     return _Tables(metadata, answers, _Kept(Call, "calls_v1", metadata))
 
 
@@ -131,6 +131,33 @@ class SqlLedger:
         with self._database.connection() as connection:
             found = connection.execute(query).mappings().first()
         return None if found is None else Row(**found)
+
+    def of_task_run(self, task_run_id: str) -> Sequence[Row]:
+        """See Ledger."""
+        columns = self._answers.table.c
+        query = (
+            sa.select(*self._answers.columns)
+            .where(columns.task_run_id == task_run_id)
+            .order_by(columns.id)
+        )
+        with self._database.connection() as connection:
+            return [Row(**found) for found in connection.execute(query).mappings()]
+
+    def ended(self, *, since: str = "", step: str | None = None) -> Sequence[Ended]:
+        """See Ledger."""
+        columns = self._answers.table.c
+        way = (columns.step, columns.tier, columns.model, columns.arm)
+        well = sa.func.sum(sa.case((columns.outcome == "ok", 1), else_=0))
+        query = (
+            sa.select(*way, sa.func.count().label("count"), well.label("ok"))
+            .where(columns.at >= since)
+            .group_by(*way)
+            .order_by(*way)
+        )
+        if step is not None:
+            query = query.where(columns.step == step)
+        with self._database.connection() as connection:
+            return [Ended(**found) for found in connection.execute(query).mappings()]
 
     def last_flow_run(self) -> str | None:
         """See Ledger."""

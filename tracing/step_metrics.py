@@ -52,16 +52,18 @@ def _record_call(call: Call, of_step: Labels) -> None:
         names.ROLE: call.role,
     }
     record(names.REQUEST_COUNT, 1, {**labels, names.OUTCOME: call.outcome})
-    if call.outcome != "ok":
-        return
+    is_whole = call.outcome == "ok"
     if call.cost_usd is None:
         record(names.UNPRICED_COUNT, 1, labels)
-    else:
+    elif is_whole or call.cost_usd:
+        # What had arrived of a call that broke off is billed as well.
         record(names.COST, call.cost_usd, labels)
         record(names.REQUEST_COST, call.cost_usd, labels)
     for kind, count in _tokens(call).items():
         if count:
             record(names.TOKENS, count, {**labels, names.KIND: kind})
+    if not is_whole:
+        return
     times = (
         (names.FIRST_TOKEN, call.ttft_ms),
         (names.GAP_MEAN, call.itl_ms),

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from ...errors import ConfigError
 from ...tracing.prefect_ui import report_at_end
+from ..aside import Aside, Kind
 from ..batch import each
 from ..body import around_here
 from ..decorator import LLMTask
@@ -14,7 +15,6 @@ from ..hands import hands
 from ..plan import begun
 from ..spec import Surroundings
 from ..step import Plan, Step
-from .aside import Aside, Kind
 from .items import Item, label_text
 
 T = TypeVar("T")

@@ -17,11 +17,11 @@ from ...routing import Cascade, Case, NamedTier, Question, Trail, ask_tier
 from ...routing.gate import Binding, Calibration, Judged, calibrate
 from ...routing.learned import plan_path
 from ...routing.learned.economics import LEAST_SAVING
+from ..aside import Aside
 from ..gated import binding_of, gate_of
 from ..plan import begun
 from ..spec import StepSpec, Surroundings
 from ..step import Plan, Step
-from .aside import Aside
 from .asking import summed
 from .items import Item, falls_below, label_text
 

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from slugify import slugify
 
 from ...errors import ConfigError
+from ..aside import Aside
 from ..decorator import LLMTask
 from ..gated import binding_of, gate_of
 from ..hands import hands
 from ..spec import Surroundings
 from ..step import Plan, Step
-from .aside import Aside
 from .asking import FRESH_S, ask_each, begin
 from .calibration import Outcome, Proof, outcome_plan, pair_of, prove
 from .items import Item

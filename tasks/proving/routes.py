@@ -18,13 +18,13 @@ from ...routing.gate import Binding
 from ...routing.learned import Recorded, Recordings, Refusal
 from ...routing.routes.learned import LearnedRoute, Offer
 from ...routing.routes.learning import learn_route
+from ..aside import Aside
 from ..decorator import LLMTask
 from ..hands import hands
 from ..plan import begun
 from ..routed import route_binding
 from ..spec import StepSpec, Surroundings
 from ..step import Plan, Step
-from .aside import Aside
 from .asking import FRESH_S, ask_each, begin
 from .items import Item, falls_below, label_text
 

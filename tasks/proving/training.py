@@ -25,11 +25,11 @@ from ...routing.learned import (
     weigh,
 )
 from ...routing.trained import STRATUM, TrainedJudge
+from ..aside import Aside
 from ..decorator import LLMTask
 from ..plan import begun
 from ..spec import StepSpec, Surroundings
 from ..step import Plan, Step
-from .aside import Aside
 from .asking import ask_each, begin
 from .calibration import pair_of
 from .items import Item, label_text

@@ -6,7 +6,7 @@ from typing import Any
 
 from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request, Usage
-from tierflow.routing import Admit, Ask, NamedTier, Pause, Rank, RunTests, Tell, run_tests
+from tierflow.routing import Admit, Ask, Foreign, NamedTier, Pause, Rank, RunTests, Tell, run_tests
 from tierflow.routing.budgets import MemoryBudgets, Reserve, Settle, TellExhausted
 from tierflow.routing.resilience import Guard
 from tierflow.settings import Deployment, Tier
@@ -78,6 +78,8 @@ class World:
                 return result
             case RunTests():
                 return run_tests(effect)
+            case Foreign(work):
+                return work(self.run)
             case Tell():
                 self.told.append(effect)
                 return None

@@ -13,15 +13,14 @@ import pytest
 from tests.conftest import Catalogue
 from tests.fakes import BreakStream, FakeProvider, Say
 from tests.tasks.conftest import Rows
-from tests.tasks.ways import Step, Way, both_ways, plain, run_async
+from tests.tasks.ways import Step, Way, both_ways, plain, run_async, settled
 from tests.tasks.world import World, a_spec
-from tierflow import Answer, Cascade, Chunk, Prompt, Sampling, agreement, llm_task, schema
+from tierflow import Answer, Cascade, Chunk, Prompt, Sampling, agreement, judged, llm_task, schema
 from tierflow.errors import BatchError, BudgetExhaustedError, ConfigError, PromptError
 from tierflow.routing.budgets import Balance
-from tierflow.settings import settings
 from tierflow.tasks import hands
+from tierflow.tasks.aside import Aside
 from tierflow.tasks.plan import begun
-from tierflow.tasks.proving.aside import Aside
 from tierflow.tasks.spec import Surroundings
 
 DAY_S = 86_400.0
@@ -364,6 +363,23 @@ def test_prefect_does_not_repeat_what_no_budget_pays_for() -> None:
     assert list(repeated.values()) == [False, False, True, False]
 
 
+@both_ways
+def test_an_evaluation_that_no_budget_pays_for_costs_a_log_line(
+    way: Way,
+    budgeted: Callable[..., None],
+    provider: FakeProvider,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    budgeted()
+    helpful = judged("helpful", tier="standard", rubric="Does it help?", sample=1.0)
+    step = way.step(plain, sampling=BOUNDED, budget_usd=0.015, evaluate=[helpful])
+    assert in_run(step, "monday", "one").value == "yes"
+    settled()
+    assert [call.model for call in provider.calls] == ["fast"]
+    assert "helpful could not evaluate an answer of plain: " in caplog.text
+    assert "budget" in caplog.text
+
+
 def test_audits_refreshes_and_lessons_are_paid_from_the_steps_budget(around: Surroundings) -> None:
     step = World().play(begun(a_spec(budget_usd=0.5), around))
 
@@ -372,25 +388,3 @@ def test_audits_refreshes_and_lessons_are_paid_from_the_steps_budget(around: Sur
     renamed = replace(step, spec=replace(step.spec, name="plain (audit)")).anew()
     assert renamed.trail.purse is step.trail.purse
     assert Aside("calibration").trail(step).purse is step.trail.purse
-
-
-@pytest.mark.parametrize("usd", [0, -1, float("nan"), float("inf")])
-def test_a_budget_that_is_no_sum_is_refused(usd: float) -> None:
-    with pytest.raises(ValueError, match="budget_usd"):
-        llm_task(tier="fast", budget_usd=usd)
-
-
-def test_two_budgets_of_the_same_are_refused(budgeted: Callable[..., None]) -> None:
-    budgeted("[[budgets]]\nusd = 1\nper = 'day'\n[[budgets]]\nusd = 2\nper = 'day'")
-
-    with pytest.raises(ConfigError, match=r"two \[\[budgets\]\] are of the same: \$2 a day"):
-        settings()
-
-
-def test_budgets_come_from_the_environment_too(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TIERFLOW_BUDGETS", '[{"usd": 2, "per": "month", "each": "flow"}]')
-    (budget,) = settings().budgets
-    assert budget.label == "$2 a month (UTC), each flow"
-    assert project.exists()

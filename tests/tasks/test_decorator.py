@@ -24,8 +24,10 @@ from tierflow import (
     Sampling,
     Variant,
     agreement,
+    checked,
     confidence,
     llm_task,
+    safety,
 )
 from tierflow.tasks import StepSpec
 
@@ -55,6 +57,7 @@ OURS: dict[str, Any] = {
     "on_chunk": ignore,
     "deadline_s": 30.0,
     "reason": "replies go to customers unread",
+    "evaluate": (safety(), checked("ok", bool)),
 }
 
 

@@ -38,6 +38,8 @@ def a_row(**fields: Any) -> Row:
         "itl_p95_ms": None,
         "trace_id": None,
         "span_id": None,
+        "response_id": None,
+        "rejection": None,
     }
     return Row(**(given | fields))
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from tierflow.errors import StoreError
 from tierflow.settings import settings as settings_in_force
-from tierflow.tracing import Row, open_ledger
+from tierflow.tracing import Ended, Row, is_aside, open_ledger
 from tierflow.tracing.sql_ledger import SqlLedger
 
 from .rows import a_call, a_row
@@ -103,6 +103,40 @@ def test_an_answer_is_found_by_its_reference(ledger: SqlLedger) -> None:
     assert ledger.find("two") is None
 
 
+def test_a_task_runs_answers_are_found_oldest_first(ledger: SqlLedger) -> None:
+    rows = [a_row(ref=ref, task_run_id="task") for ref in "ba"]
+    for row in [*rows, a_row(ref="c", task_run_id="another"), a_row(ref="d")]:
+        ledger.add(row)
+
+    assert ledger.of_task_run("task") == rows
+    assert ledger.of_task_run("nobody") == []
+
+
+def test_how_steps_ended_is_counted_by_the_way_they_went(ledger: SqlLedger) -> None:
+    for outcome in ("ok", "ok", "UnparseableReplyError"):
+        ledger.add(a_row(outcome=outcome))
+    ledger.add(a_row(model="b"))
+    ledger.add(a_row(step="urgency", at="2025-12-31T23:59:59.999+00:00", arm="v2/candidate"))
+
+    def way(**fields: Any) -> Ended:
+        given: dict[str, Any] = {"step": "triage", "tier": "fast", "model": "a", "arm": ""}
+        return Ended(**(given | fields))
+
+    urgency = way(step="urgency", arm="v2/candidate", count=1, ok=1)
+    triage = [way(count=3, ok=2), way(model="b", count=1, ok=1)]
+    assert ledger.ended() == [*triage, urgency]
+    assert ledger.ended(since="2026-01-01T00:00:00.000+00:00") == triage
+    assert ledger.ended(step="urgency") == [urgency]
+    assert ledger.ended(step="nothing") == []
+
+
+@pytest.mark.parametrize("kind", ["audit", "calibration", "evaluation", "route", "training"])
+def test_what_is_asked_beside_a_steps_answers_is_known_by_its_name(kind: str) -> None:
+    assert is_aside(f"triage ({kind})")
+    assert not is_aside("triage")
+    assert not is_aside(kind)
+
+
 def test_the_last_flow_run_is_the_one_that_wrote_last(ledger: SqlLedger) -> None:
     assert ledger.last_flow_run() is None
 
@@ -139,7 +173,7 @@ def test_a_row_is_durable_when_add_returns(file_ledger: SqlLedger, path: Path) -
     file_ledger.add(a_row())
 
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT step FROM answers_v3").fetchall() == [("triage",)]
+        assert other.execute("SELECT step FROM answers_v4").fetchall() == [("triage",)]
 
 
 def test_every_field_of_a_row_has_a_column(ledger: SqlLedger) -> None:

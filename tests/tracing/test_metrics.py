@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.conftest import Catalogue
-from tests.fakes import Fail, FakeProvider, Say
+from tests.fakes import BreakStream, Fail, FakeProvider, Say
 from tests.tasks.ways import Way, both_ways, plain
 from tierflow import Cascade, Chunk, Prompt, model_judge
 from tierflow.errors import AllDeploymentsFailedError
@@ -48,6 +48,23 @@ class City(BaseModel):
 
 def usd(input_tokens: int, output_tokens: int) -> float:
     return (input_tokens * 1 + output_tokens * 10) / 1e6
+
+
+@both_ways
+def test_what_had_arrived_of_a_broken_stream_is_counted_but_not_timed(
+    way: Way, catalogue: Catalogue, provider: FakeProvider, emitted: Emitted
+) -> None:
+    catalogue()
+    provider.script("fast", BreakStream(2, "one two three"))
+
+    with pytest.raises(AllDeploymentsFailedError):
+        way.step(plain, on_chunk=ignore)("Where is it?")
+
+    shown = Shown(emitted)
+    assert shown.sum(names.TOKENS, role="answer", tier="fast") > 0
+    assert shown.sum(names.COST, tier="fast") > 0
+    assert shown.sum(names.REQUEST_COUNT, outcome="ok") == 0
+    assert not shown.of(names.FIRST_TOKEN)
 
 
 @both_ways

@@ -7,7 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, PrefectFutureList
 from pydantic import BaseModel
 
-from tierflow import Answer, Prompt, Sampling, llm_task
+from tierflow import Answer, Prompt, Sampling, checked, llm_task, record_evaluation, safety
+from tierflow.tracing.evaluations import Evaluation
 
 
 class Triage(BaseModel):
@@ -99,6 +100,15 @@ def with_options_keeps_the_type_and_knows_the_options() -> None:
 def the_decorator_knows_its_options() -> None:
     llm_task(tier="fast", cascade="frontier")  # type: ignore[call-overload]
     llm_task(returns=str)  # type: ignore[call-overload]
+    llm_task(tier="fast", evaluate=[safety(), checked("long", lambda value: len(value) > 9)])
+    llm_task(tier="fast", evaluate=["safety"])  # type: ignore[list-item]
+
+
+def an_evaluation_is_of_an_answer_or_its_reference() -> None:
+    assert_type(record_evaluation(triage.answer("x"), "helpful", score=0.5), Evaluation)
+    assert_type(record_evaluation("ref", "helpful", label="good", source="code"), Evaluation)
+    record_evaluation(triage("x"), "helpful", score=0.5)  # type: ignore[arg-type]
+    record_evaluation("ref", "helpful", source="robot")  # type: ignore[arg-type]
 
 
 def answer_is_a_task_of_the_whole_answer() -> None:

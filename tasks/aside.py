@@ -1,32 +1,32 @@
-"""Aside: what proving or teaching asks about one item, beside the step's own answers.
+"""Aside: what proving, teaching or evaluating asks, beside the step's own answers.
 
-It is accounted for under a step of its own, "STEP (calibration)": one row of the ledger an item.
+It is accounted for under a step of its own, "STEP (calibration)": a row of the ledger each.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ...request import Request
-from ...routing import Trail
-from ...tracing import Within, span_ids, within_step
-from ..account import answer_without, calls_of, row_of
-from ..spec import Account
-from ..step import Plan, Step
+from ..request import Request
+from ..routing import Trail
+from ..tracing import Within, span_ids, within_step
+from .account import answer_without, calls_of, row_of
+from .spec import Account
+from .step import Plan, Step
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["calibration", "training", "route"]
+Kind: TypeAlias = Literal["calibration", "evaluation", "route", "training"]
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What was asked about one item so far. `trails`: a tier's, or a judge's, each."""
+    """What was asked about one thing so far. `trails`: a tier's, or a judge's, each."""
 
     kind: Kind
     trails: list[Trail] = field(default_factory=list[Trail])
 
-    def trail(self, step: Step[Any]) -> Trail:
-        """Return a new trail: what is paid on it is accounted for, and counts to its budgets."""
-        self.trails.append(Trail(purse=step.trail.purse))
+    def trail(self, step: Step[Any], trail: Trail | None = None) -> Trail:
+        """Return a new trail, or the one that is given: what is paid on it is accounted for."""
+        self.trails.append(Trail(purse=step.trail.purse) if trail is None else trail)
         return self.trails[-1]
 
     @property
@@ -37,7 +37,7 @@ class Aside:
     def within(self, step: Step[Any], tier: str, plan: Plan[T]) -> Within:
         """Return the effect that carries out a plan in a span of its own, and accounts for it.
 
-        `tier`: the cheaper one, whose judge it is about.
+        `tier`: the one whose answers it is about.
         """
         request = replace(step.request, step=f"{step.spec.name} ({self.kind})")
         return within_step(request, tier, step.around.where, self._accounted(step, request, plan))

@@ -1,0 +1,100 @@
+"""Ground: the command line's part about how good answers are."""
+
+import json
+import re
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .cli_feedback import existing_ledger
+from .settings import settings
+from .tracing.evaluations import By, Measure, measures, open_evaluations
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+def _since(_context: object, _option: object, value: str | None) -> datetime | None:
+    """Read a time: so long ago, or a date. Raises click.BadParameter."""
+    if value is None:
+        return None
+    if ago := re.fullmatch(r"(\d{1,6})([dhm])", value):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        said = f"{value!r} is no time. Write 7d, 24h, 30m, or 2026-01-31."
+        raise click.BadParameter(said) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+@click.command("quality")
+@click.option("--step", help="Only answers of this step.")
+@click.option(
+    "--since",
+    callback=_since,
+    metavar="7d|24h|DATE",
+    help="So long ago at most, or from that day on (UTC).",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["step", "tier", "model", "arm"]),
+    default="step",
+    show_default=True,
+    help="What answers are told apart by.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def quality(*, step: str | None, since: datetime | None, by: By, as_json: bool) -> None:
+    """Say how good answers are: in rates, means and intervals.
+
+    Task success is the share of steps that ended well. Safety compliance is the share of "pass"
+    that `safety` found, hallucination the share of "hallucinated" that `groundedness` found.
+    Satisfaction is the mean of what people said, and of evaluations of that name. Others have their
+    mean, and the share of each label.
+
+    Intervals are of 95 %: exact ones for shares (Clopper-Pearson), ones that hold for every
+    distribution for means (Hoeffding). They are of answers that were drawn at random, as
+    evaluators draw them; people who say something are no such sample.
+    """
+    start = "" if since is None else since.isoformat(timespec="milliseconds")
+    with closing(existing_ledger()) as ledger, closing(open_evaluations(settings())) as store:
+        found = measures(
+            ledger.ended(since=start, step=step), store.counted(since=start, step=step), by
+        )
+    if as_json:
+        said = {"by": by, "since": start or None, "measures": [asdict(each) for each in found]}
+        click.echo(json.dumps(said, indent=2))
+        return
+    if not found:
+        raise click.ClickException(
+            "Nothing is known of such answers. Widen --since, or name a step that `tierflow runs "
+            "last` shows."
+        )
+    Console().print(_table(found, by))
+
+
+def _table(found: list[Measure], by: str) -> Table:
+    table = Table(title="Quality", title_justify="left", title_style="bold")
+    table.add_column(by, overflow="fold")
+    table.add_column("what", overflow="fold")
+    for heading in ("", "95 % interval", "of"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last: str | None = None
+    for each in found:
+        if last not in {None, each.group}:
+            table.add_section()
+        shown = "" if each.group == last else escape(each.group or "(none)")
+        between = f"{_shown(each, each.low)} to {_shown(each, each.high)}"
+        table.add_row(
+            shown, escape(each.name), _shown(each, each.value), between, f"{each.count:,}"
+        )
+        last = each.group
+    return table
+
+
+def _shown(measure: Measure, value: float) -> str:
+    return f"{value:.1%}" if measure.kind == "share" else f"{value:.3f}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
 
+from ..prompting import NamedPrompt
 from ..request import Answer
 from .drive import PromptCall, drive, drive_async
 from .hands import Hands, hands
@@ -55,4 +56,9 @@ def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
 def _rendering(
     prompt: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> PromptCall:
-    return lambda other: (other or prompt)(*args, **kwargs)
+    def call(other: Callable[..., Any] | None) -> Any:
+        if isinstance(other, NamedPrompt):
+            return other.in_place(prompt, args, kwargs)
+        return (other or prompt)(*args, **kwargs)
+
+    return call

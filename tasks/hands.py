@@ -27,6 +27,7 @@ from ..caching import (
 )
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
+from ..prompting import close_registries
 from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
 from ..routing.gate import (
     Audited,
@@ -223,6 +224,7 @@ def close_hands() -> None:
         for each in _OPEN.values():
             each.close()
         _OPEN.clear()
+    close_registries()
 
 
 def _leave_to_parent() -> None:

@@ -2,6 +2,7 @@
 
 from .caching import ExactCache, SemanticCache
 from .errors import TierflowError
+from .prompting import prompt
 from .request import Answer, Chunk, Prompt, Sampling, Usage, Verdict
 from .rollouts import Rollout, Variant
 from .routing import (
@@ -41,6 +42,7 @@ __all__ = [
     "model_judge",
     "pairwise_judge",
     "passes",
+    "prompt",
     "schema",
     "trained",
     "unit_tests",

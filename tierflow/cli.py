@@ -14,6 +14,7 @@ from .cli_cache import cache
 from .cli_judge import judge
 from .cli_lint import lint
 from .cli_plan import cache_plan
+from .cli_prompt import prompt
 from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
@@ -113,6 +114,7 @@ def _price_column(usd_per_mtok: float | None) -> str:
 cli.add_command(cache)
 cli.add_command(judge)
 cli.add_command(lint)
+cli.add_command(prompt)
 cli.add_command(route)
 cache.add_command(cache_plan)
 

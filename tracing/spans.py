@@ -47,7 +47,16 @@ def step_attributes(request: Request, tier: str, where: Where) -> Attributes:
         names.FLOW_RUN_ID: where.flow_run_id,
         names.TASK_RUN_ID: where.task_run_id,
     }
-    return {name: value for name, value in known.items() if value}
+    named = {name: value for name, value in known.items() if value}
+    return {**named, **prompt_attributes(request)}
+
+
+def prompt_attributes(request: Request) -> Mapping[str, str]:
+    """Name the registered prompt that a request is made of, never its text; nothing for another."""
+    if request.prompt_id is None:
+        return {}
+    name, version, content = request.prompt_id
+    return {names.PROMPT: name, names.PROMPT_VERSION: version, names.PROMPT_HASH: content}
 
 
 def describe_answer(answer: Answer[Any]) -> Attributes:

@@ -139,7 +139,7 @@ def test_a_row_is_durable_when_add_returns(file_ledger: SqlLedger, path: Path) -
     file_ledger.add(a_row())
 
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT step FROM answers_v3").fetchall() == [("triage",)]
+        assert other.execute("SELECT step FROM answers_v4").fetchall() == [("triage",)]
 
 
 def test_every_field_of_a_row_has_a_column(ledger: SqlLedger) -> None:

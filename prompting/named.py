@@ -33,7 +33,7 @@ class NamedPrompt:
     def __call__(self, /, **fields: object) -> Prompt:
         """Return the prompt with its fields filled: text or numbers, by name.
 
-        Raises UnknownPromptError, PromptError for other fields than the version's, StoreError.
+        Raises UnknownPromptError, PromptError for a field without a value, StoreError.
         """
         other = _IN_PLACE.get()
         chosen = other if other is not None and other.name == self.name else self

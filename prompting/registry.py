@@ -46,17 +46,15 @@ class PromptVersion:
         """What spans and the ledger say of it."""
         return PromptId(self.name, self.version, self.text.hash)
 
-    def prompt(self, values: Mapping[str, object]) -> Prompt:
-        """Return the prompt with its fields filled. Raises PromptError for other fields."""
-        if values.keys() != set(self.text.fields):
-            raise PromptError(self._misfit(values))
-        for name, value in values.items():
-            if not isinstance(value, str | int | float) or isinstance(value, bool):
-                raise PromptError(
-                    f"The field {name!r} of prompt {self.name}@{self.version} was given "
-                    f"{type(value).__name__}. Give text or a number; json.dumps(...) writes others."
-                )
-        prefix, ask = self.text.filled({name: str(value) for name, value in values.items()})
+    def prompt(self, given: Mapping[str, object]) -> Prompt:
+        """Return the prompt with its fields filled. Raises PromptError for one without a value.
+
+        What it has no field for is left out: code that runs already may be asked in a version that
+        does without.
+        """
+        prefix, ask = self.text.filled(
+            {name: self._value(name, given) for name in self.text.fields}
+        )
         return Prompt(
             prefix=prefix,
             ask=ask,
@@ -66,16 +64,20 @@ class PromptVersion:
             prompt_id=self.id,
         )
 
-    def _misfit(self, values: Mapping[str, object]) -> str:
-        wanted, whose = self.text.fields, f"prompt {self.name}@{self.version}"
-        needs = f"It has {', '.join(wanted) or 'none'}"
-        for name in values.keys() - set(wanted):
-            return f"No field {name!r:.60} is in {whose}. {needs}.{nearest(name, wanted)}"
-        missing = [name for name in wanted if name not in values]
-        return (
-            f"The field {missing[0]!r} of {whose} has no value. {needs}: call it with "
-            f"{missing[0]}=..."
-        )
+    def _value(self, name: str, given: Mapping[str, object]) -> str:
+        whose = f"The field {name!r} of prompt {self.name}@{self.version}"
+        if name not in given:
+            others = [each for each in given if each not in self.text.fields]
+            near = difflib.get_close_matches(name, others, n=1)
+            instead = f" instead of {near[0]!r:.60}" if near else ""
+            raise PromptError(f"{whose} has no value. Give {name}=...{instead}.")
+        value = given[name]
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise PromptError(
+                f"{whose} was given {type(value).__name__}. Give text or a number; json.dumps(...) "
+                "writes others."
+            )
+        return str(value)
 
 
 class Registry:
@@ -230,4 +232,4 @@ class Registry:
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return a question after the known word that is meant, nothing where none is near."""
     found = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    return f" Did you mean {found[0]!r:.60}?" if found else ""

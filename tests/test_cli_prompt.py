@@ -136,6 +136,21 @@ def test_an_alias_is_moved_by_hand_with_a_history() -> None:
     assert "\x1b" not in done("history", "triage")
 
 
+def test_a_move_to_a_version_with_more_fields_says_so(folder: Path) -> None:
+    (folder / "v2.toml").write_text('ask = "{{ticket}} {{shop}}"')
+    moved = run("alias", "triage", "production", "v2")
+    assert moved.exit_code == 0
+    assert "It has new fields: shop. Code that gives no such value fails." in moved.stderr
+    assert not run("alias", "triage", "production", "v1").stderr
+
+
+def test_an_alias_of_a_version_that_is_gone_is_mended_by_moving_it(folder: Path) -> None:
+    (folder / "aliases.toml").write_text('production = "v9"')
+    assert isinstance(run("show", "triage").exception, UnknownPromptError)
+    assert done("alias", "triage", "production", "v2").endswith("It was v9.\n")
+    assert done("show", "triage").startswith("# triage@v2 (")
+
+
 def test_an_alias_needs_a_version_or_drop_and_not_both() -> None:
     assert run("alias", "triage", "production").exit_code == 2
     assert run("alias", "triage", "production", "v2", "--drop").exit_code == 2

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .prompting import PromptVersion, Registry, open_registry
+from .errors import UnknownPromptError
+from .prompting import Pointer, PromptVersion, Registry, open_registry
 from .prompting import prompt as named
 from .settings import settings
 
@@ -153,9 +154,13 @@ def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -
         before = registry.aliases(name).get(alias)
         registry.move(name, alias, version, at=time.time(), who=getpass.getuser(), why=why)
         now = registry.aliases(name).get(alias)
+        new_fields = _new_fields(registry, name, before, now)
     was = "" if before is None else f" It was {before.version}."
     stands = "for nothing" if now is None else f"for {now.version}, by the {now.origin}"
     click.echo(f"{alias} of {name} stands {stands}.{was}")
+    if new_fields:
+        fields = ", ".join(new_fields)
+        click.echo(f"It has new fields: {fields}. Code that gives no such value fails.", err=True)
 
 
 @prompt.command("history")
@@ -186,6 +191,19 @@ def history(*, name: str, as_json: bool) -> None:
         line = f"{_iso(each.at)}  {each.alias} {to}, by {each.who}{why}"
         # A terminal would obey control characters.
         click.echo(line if line.isprintable() else json.dumps(line))
+
+
+def _new_fields(
+    registry: Registry, name: str, before: Pointer | None, now: Pointer | None
+) -> list[str]:
+    if before is None or now is None:
+        return []
+    try:
+        old, new = (registry.look(name, each.version).text.fields for each in (before, now))
+    except UnknownPromptError:
+        # An alias of a version that is gone is mended by moving it.
+        return []
+    return [field for field in new if field not in old]
 
 
 def _label(found: PromptVersion) -> str:

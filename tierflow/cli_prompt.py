@@ -35,7 +35,7 @@ Example:
 
 @click.group(epilog=_EXAMPLE)
 def prompt() -> None:
-    """See prompts by name, version and alias, compare them, publish them, move aliases.
+    """See prompts by name, version and alias; compare and publish them.
 
     A version is a file, NAME/VERSION.toml in the folder `prompts_dir` (prompts/ beside
     tierflow.toml), or was published to the store. An alias is a line of NAME/aliases.toml, or was
@@ -76,7 +76,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name", metavar="NAME[@VERSION|@ALIAS]")
 @_JSON
 def show(*, name: str, as_json: bool) -> None:
-    """Print a version of a prompt as the file of it would be, and say where it is from."""
+    """Print a version of a prompt as its file, and say where it is from."""
     chosen = named(name)
     with _registry() as registry:
         found = registry.look(chosen.name, chosen.reference)
@@ -100,7 +100,10 @@ def show(*, name: str, as_json: bool) -> None:
 @click.argument("after", metavar="B")
 @_JSON
 def diff(*, name: str, before: str, after: str, as_json: bool) -> None:
-    """Compare two versions of prompt NAME, line by line. A and B are versions or aliases."""
+    """Compare two versions of prompt NAME, line by line.
+
+    A and B are versions or aliases.
+    """
     with _registry() as registry:
         one, other = (registry.look(name, each) for each in (before, after))
     lines = list(
@@ -126,7 +129,7 @@ def diff(*, name: str, before: str, after: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("version")
 def publish(*, name: str, version: str) -> None:
-    """Put the file of VERSION of prompt NAME into the store, for all who share it.
+    """Put VERSION of prompt NAME from its file into the shared store.
 
     A published version never changes: what differs needs a new version.
     """
@@ -143,7 +146,7 @@ def publish(*, name: str, version: str) -> None:
 @click.option("--drop", is_flag=True, help="Take the alias out of the store: the files decide.")
 @click.option("--why", default="", help="What others should know.")
 def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -> None:
-    """Let ALIAS of prompt NAME stand for VERSION, in the store, for all who share it.
+    """Let ALIAS of prompt NAME stand for VERSION, in the shared store.
 
     VERSION may be another alias, whose version is taken. A version that only a file has is
     published first. Every process sees it within seconds; `history` says who moved what.
@@ -167,7 +170,7 @@ def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -
 @click.argument("name")
 @_JSON
 def history(*, name: str, as_json: bool) -> None:
-    """List who moved the aliases of prompt NAME in the store, the newest first."""
+    """List who moved the aliases of prompt NAME, the newest first."""
     with _registry() as registry:
         moves = registry.store.history(name)[::-1]
     if as_json:

@@ -63,7 +63,9 @@ def _whole(request: Request, without: frozenset[str] = frozenset()) -> dict[str,
         if field.name not in DISMISSED | without
     }
     whole["sampling"] = request.sampling.given()
-    return whole
+    # The content alone, under whatever version; similar questions must not mix two asks' words.
+    prompt = whole.pop("prompt_id")
+    return whole if prompt is None else {**whole, "prompt": prompt.hash}
 
 
 def _hash(route: Sequence[str], whole: Mapping[str, Any]) -> str:

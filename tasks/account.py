@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from ..errors import AttemptError
-from ..request import Answer, CacheUse, Reply, Request, Stored, Usage
+from ..request import Answer, CacheUse, PromptId, Reply, Request, Stored, Usage
 from ..routing import Attempt, Parsed, Trail
 from ..settings import Catalogue
 from ..tracing import Call, Row, Where, first_priced
@@ -51,6 +51,7 @@ def answer_without(request: Request, trail: Trail, cache: CacheUse) -> Answer[An
         replies=tuple(trail.paid),
         failures=tuple(str(error) for error in trail.failures),
         arm=request.arm,
+        prompt_id=request.prompt_id,
     )
 
 
@@ -81,6 +82,7 @@ def hit_of(value: T, stored: Stored, request: Request, catalogue: Catalogue) -> 
         saved_usd=stored.cost_usd,
         strongest_usd=strongest_usd(catalogue, stored.usage),
         arm=request.arm,
+        prompt_id=request.prompt_id,
     )
 
 
@@ -98,6 +100,7 @@ def stored_of(answer: Answer[Any], accepted: Usage) -> Stored:
 
 def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str) -> Row:
     """Return the ledger's row of a step. `outcome`: "ok", or the error's name."""
+    prompt = request.prompt_id or PromptId("", "", "")
     taken_back = answer.rejection
     return Row(
         **asdict(where),
@@ -108,6 +111,9 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
         model=answer.model,
         arm=answer.arm,
         tenant=request.tenant,
+        prompt=prompt.name,
+        prompt_version=prompt.version,
+        prompt_hash=prompt.hash,
         cache=answer.cache,
         asks=len(answer.replies),
         failed_attempts=len(answer.failures),

@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
 
+from ..prompting import NamedPrompt
 from ..request import Answer
 from .drive import PromptCall, drive, drive_async
 from .hands import Hands, hands
@@ -22,7 +23,7 @@ def answered(
 ) -> Answer[Any]:
     """Answer a step whose prompt function is called with these arguments. Waits here."""
     mine = hands()
-    return drive(_plan(spec, mine), mine, _rendering(prompt, args, kwargs))
+    return drive(_plan(spec, mine), mine, rendering(prompt, args, kwargs))
 
 
 async def answered_async(
@@ -33,7 +34,7 @@ async def answered_async(
 ) -> Answer[Any]:
     """Answer a step whose prompt function may be async. Lets others run."""
     mine = hands()
-    return await drive_async(_plan(spec, mine), mine, _rendering(prompt, args, kwargs))
+    return await drive_async(_plan(spec, mine), mine, rendering(prompt, args, kwargs))
 
 
 def around_here(mine: Hands) -> Surroundings:
@@ -52,7 +53,14 @@ def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
     return step_plan(spec, around_here(mine))
 
 
-def _rendering(
+def rendering(
     prompt: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> PromptCall:
-    return lambda other: (other or prompt)(*args, **kwargs)
+    """Return what calls a prompt function with these arguments: the step's own, or another."""
+
+    def call(other: Callable[..., Any] | None) -> Any:
+        if isinstance(other, NamedPrompt):
+            return other.in_place(prompt, args, kwargs)
+        return (other or prompt)(*args, **kwargs)
+
+    return call

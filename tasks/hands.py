@@ -27,6 +27,7 @@ from ..caching import (
 )
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
+from ..prompting import close_registries
 from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
 from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
@@ -259,6 +260,7 @@ def close_hands() -> None:
     while mine := _taken_open():
         for each in mine:
             each.close()
+    close_registries()
 
 
 def _taken_open() -> list[Hands]:

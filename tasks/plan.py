@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..caching import SemanticCache
+from ..prompting import NamedPrompt
 from ..request import Answer, Request, render
 from ..rollouts import Variant
 from ..routing import Chain, resolve
@@ -60,11 +61,14 @@ def begun(
         arm=arm,
         stratum=rendered.stratum,
         template=rendered.template,
+        prompt_id=rendered.prompt_id,
     )
     tiers = (*chain.tiers, *chain.helpers.values(), *asked.values())
     purse = step_purse(spec, tiers, around, rendered.tenant)
     trail = new_trail(spec, chain, around, started, purse)
-    source = prompt_source(variant.prompt) if variant.prompt else spec.prompted_by
+    # A named prompt is asked by the step's own function.
+    other = None if isinstance(variant.prompt, NamedPrompt) else variant.prompt
+    source = prompt_source(other) if other else spec.prompted_by
     return Step(
         spec=spec,
         around=around,

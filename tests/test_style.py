@@ -22,10 +22,11 @@ ROOT = Path(tierflow.__file__).parents[1]
 MAY_IMPORT = {
     "caching": {"tracing"},
     "models": set[str](),
+    "prompting": set[str](),
     "rollouts": {"tracing"},
     "routing": {"models", "tracing"},
     "serving": {"tracing"},
-    "tasks": {"caching", "rollouts", "routing", "tracing"},
+    "tasks": {"caching", "prompting", "rollouts", "routing", "tracing"},
     "tracing": set[str](),
 }
 """The arrows. Every room may also import the ground: the files of tierflow/ itself."""
@@ -43,6 +44,7 @@ FACE = {
     "cli_judge_train.py",
     "cli_lint.py",
     "cli_plan.py",
+    "cli_prompt.py",
     "cli_quality.py",
     "cli_route.py",
     "cli_steps.py",

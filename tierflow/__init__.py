@@ -2,6 +2,7 @@
 
 from .caching import ExactCache, SemanticCache
 from .errors import TierflowError
+from .prompting import prompt
 from .request import Answer, Chunk, Prompt, Sampling, Usage, Verdict
 from .rollouts import Rollout, Variant
 from .routing import (
@@ -53,6 +54,7 @@ __all__ = [
     "model_judge",
     "pairwise_judge",
     "passes",
+    "prompt",
     "pydantic_evaluator",
     "record_evaluation",
     "safety",

@@ -17,6 +17,7 @@ from .cli_feedback import feedback
 from .cli_judge import judge
 from .cli_lint import lint
 from .cli_plan import cache_plan
+from .cli_prompt import prompt
 from .cli_quality import quality
 from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
@@ -120,6 +121,7 @@ cli.add_command(costs)
 cli.add_command(feedback)
 cli.add_command(judge)
 cli.add_command(lint)
+cli.add_command(prompt)
 cli.add_command(quality)
 cli.add_command(route)
 cache.add_command(cache_plan)

@@ -6,7 +6,8 @@ TierflowError
 │   ├── UnknownTierError         a step or a cascade names a tier the catalogue lacks
 │   ├── MissingKeyError          no deployment of a tier has its API key
 │   └── PolicyError              [policy] does not allow a tier, or none of its deployments
-├── PromptError                  the prompt function returned something that is no prompt
+├── PromptError                  the prompt function returned, or a file holds, what is no prompt
+│   └── UnknownPromptError       no prompt of that name, or no such version or alias of it
 ├── AttemptError                 one call to one deployment failed
 │   ├── AttemptTimeoutError      no answer (or no next chunk) within timeout_s
 │   ├── RateLimitedError         HTTP 429
@@ -56,7 +57,11 @@ class PolicyError(ConfigError):
 
 
 class PromptError(TierflowError):
-    """A prompt function returned something that is no prompt."""
+    """A prompt function returned what is no prompt, or a registered prompt cannot be used."""
+
+
+class UnknownPromptError(PromptError):
+    """There is no prompt of that name, or no such version or alias of it."""
 
 
 class AttemptError(TierflowError):

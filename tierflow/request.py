@@ -18,6 +18,14 @@ CacheUse: TypeAlias = Literal["exact", "semantic", "miss", "off"]
 """Which cache answered; or none had an answer, or none was asked."""
 
 
+class PromptId(NamedTuple):
+    """Names the words of a registered prompt. `hash`: SHA-256 of their content, 64 hex digits."""
+
+    name: str
+    version: str
+    hash: str
+
+
 class Rendered(NamedTuple):
     """A prompt as chat messages. The first `prefix_messages` of them are the stable prefix."""
 
@@ -28,6 +36,7 @@ class Rendered(NamedTuple):
     volatile: bool = False
     stratum: str = ""
     template: str = ""
+    prompt_id: PromptId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +50,7 @@ class Prompt:
     with time ("what is new?"), so none is ever served from a cache. `stratum`: the kind of
     question, where judges are calibrated by kind. `template`: names what the prefix is made from,
     where it varies from call to call; what is proven of one then holds for all of the template.
+    `prompt_id`: which registered prompt it is, set by `prompt(...)`.
     """
 
     ask: str
@@ -51,6 +61,7 @@ class Prompt:
     volatile: bool = False
     stratum: str = ""
     template: str = ""
+    prompt_id: PromptId | None = None
 
     def render(self, dump: Callable[[Any], str]) -> Rendered:
         """Return the chat messages; `dump` writes an example's result as the model should."""
@@ -69,6 +80,7 @@ class Prompt:
             self.volatile,
             self.stratum,
             self.template,
+            self.prompt_id,
         )
 
 
@@ -139,7 +151,7 @@ class Request:
 
     `schema`: JSON schema that the reply must fit, None for plain text. `sampling`: the step's
     own options, put over the tier's. `arm`: the rollout arm that shaped this request. `stratum`,
-    `template`: see Prompt.
+    `template`, `prompt_id`: see Prompt.
     """
 
     step: str
@@ -153,6 +165,7 @@ class Request:
     arm: str = ""
     stratum: str = ""
     template: str = ""
+    prompt_id: PromptId | None = None
 
 
 PromptCacheDialect: TypeAlias = Literal["none", "automatic", "anthropic", "openai"]
@@ -293,6 +306,7 @@ class Answer(Generic[T]):
     this answer took now, so 0 for a hit; cost is None if a price is unknown. `saved_usd`: what a
     hit did not cost again. `strongest_usd`: the accepted reply's tokens at the price of the
     strongest tier. `ttft_ms`, `itl_ms`, `itl_p95_ms`, `response_id`: of the accepted reply.
+    `prompt_id`: see Prompt.
     """
 
     value: T
@@ -314,6 +328,7 @@ class Answer(Generic[T]):
     replies: tuple[Reply, ...] = ()
     failures: tuple[str, ...] = ()
     arm: str = ""
+    prompt_id: PromptId | None = None
     trace_id: str | None = None
     span_id: str | None = None
     ref: str = ""

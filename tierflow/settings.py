@@ -277,6 +277,9 @@ class Settings(BaseSettings):
     encoder: str = Field(
         default="minilm", description="minilm, or a sentence-transformers model: name or folder"
     )
+    prompts_dir: Path = Field(
+        default=Path("prompts"), description="folder of prompts: <name>/<version>.toml"
+    )
     replay_dir: Path | None = Field(
         default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
     )
@@ -359,7 +362,10 @@ def _load(directory: Path, _environment: tuple[tuple[str, str], ...]) -> Setting
         raise ConfigError(f"Wrong settings in {where}: {exc} ({exc.__cause__}).") from exc
     # Relative folders belong to the project, not to wherever a worker happens to run.
     root = path.parent if path else directory
-    anchored = {"home": root / loaded.home.expanduser()}
+    anchored = {
+        "home": root / loaded.home.expanduser(),
+        "prompts_dir": root / loaded.prompts_dir.expanduser(),
+    }
     if loaded.replay_dir is not None:
         anchored["replay_dir"] = root / loaded.replay_dir.expanduser()
     return loaded.model_copy(update=anchored)

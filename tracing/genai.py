@@ -15,6 +15,7 @@ from ..request import Message, Reply, Request, Sampling
 from ..settings import Deployment, TelemetrySettings
 from . import names
 from .content import Captured, captured
+from .spans import prompt_attributes
 
 if TYPE_CHECKING:
     from opentelemetry.util.genai.handler import TelemetryHandler
@@ -177,6 +178,7 @@ def _of_step(request: Request, tier: str, role: str) -> Mapping[str, str]:
         names.ROLE: role,
         names.ARM: request.arm,
         names.TENANT: request.tenant,
+        **prompt_attributes(request),
     }
     return {name: value for name, value in known.items() if value}
 

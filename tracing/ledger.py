@@ -25,6 +25,7 @@ class Row:
     paid for. `cost_usd`: None if any of them has no price. `strongest_usd`, `saved_by_prefix_usd`:
     see Answer. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, if it was streamed.
     `rejection`: what takes the answer out of the caches, as its room wrote it; None for nothing.
+    `prompt`, `prompt_version`, `prompt_hash`: of the registered prompt, empty for another.
     """
 
     ref: str
@@ -38,6 +39,9 @@ class Row:
     model: str
     arm: str
     tenant: str
+    prompt: str
+    prompt_version: str
+    prompt_hash: str
     cache: str
     asks: int
     failed_attempts: int

@@ -47,8 +47,17 @@ def within_step(
         names.FLOW_RUN_ID: where.flow_run_id,
         names.TASK_RUN_ID: where.task_run_id,
     }
-    attributes = {name: value for name, value in known.items() if value}
+    named = {name: value for name, value in known.items() if value}
+    attributes = {**named, **prompt_attributes(request)}
     return Within(names.STEP_SPAN.format(step=request.step), attributes, plan)
+
+
+def prompt_attributes(request: Request) -> Mapping[str, str]:
+    """Name the registered prompt that a request is made of, never its text; nothing for another."""
+    if request.prompt_id is None:
+        return {}
+    name, version, content = request.prompt_id
+    return {names.PROMPT: name, names.PROMPT_VERSION: version, names.PROMPT_HASH: content}
 
 
 def within_judge(judge: str, plan: Generator[Any, Any, Verdict]) -> Within:

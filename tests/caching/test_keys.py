@@ -17,7 +17,7 @@ from tierflow.caching import (
     scope_key,
     value_key,
 )
-from tierflow.request import Request, Sampling, canonical_json
+from tierflow.request import PromptId, Request, Sampling, canonical_json
 from tierflow.routing import (
     Cascade,
     Chain,
@@ -43,6 +43,7 @@ CHANGED: Mapping[str, Any] = {
     "tenant": "acme",
     "arm": "new-prompt/candidate",
     "stratum": "complaints",
+    "prompt_id": PromptId("triage", "v1", "ab" * 32),
 }
 """Another value for each field of Request. A new field needs one here, or in DISMISSED."""
 
@@ -140,6 +141,14 @@ def test_every_field_of_a_request_is_keyed_or_dismissed(name: str) -> None:
     assert name in CHANGED, f"Give Request.{name} another value in CHANGED, or dismiss it."
     changed = replace(REQUEST, **{name: CHANGED[name]})
     assert request_key(changed, ROUTE) != request_key(REQUEST, ROUTE)
+
+
+def test_a_registered_prompt_is_keyed_by_its_content_under_any_version() -> None:
+    one, same = (
+        replace(REQUEST, prompt_id=PromptId("triage", version, "ab" * 32))
+        for version in ("v1", "v2")
+    )
+    assert request_key(one, ROUTE) == request_key(same, ROUTE)
 
 
 def test_only_fields_that_exist_are_dismissed() -> None:

@@ -16,6 +16,7 @@ from tierflow import Answer, llm_task
 from tierflow.routing.lasting import on_lasting_loop
 from tierflow.routing.vendor import litellm
 from tierflow.tasks import close_hands, hands
+from tierflow.tasks.body import rendering
 from tierflow.tasks.drive import drive, drive_async
 from tierflow.tasks.plan import step_plan
 from tierflow.tasks.spec import Surroundings
@@ -39,10 +40,7 @@ class Step:
         """Run the step in other surroundings, such as on another day."""
         mine = hands()
         plan = step_plan(self.task.spec, change(mine.surroundings(None, None)))
-
-        def render(other: Callable[..., Any] | None) -> Any:
-            return (other or self.task.prompt)(*args)
-
+        render = rendering(self.task.prompt, args, {})
         if self.task.isasync:
             return run_async(lambda: drive_async(plan, mine, render))
         return drive(plan, mine, render)

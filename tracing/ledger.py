@@ -22,6 +22,7 @@ class Row:
     `ref`: names it, see Answer. `outcome`: "ok", or the error's name. `asks`: replies that were
     paid for. `cost_usd`: None if any of them has no price. `strongest_usd`, `saved_by_prefix_usd`:
     see Answer. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, if it was streamed.
+    `passed_by`: why cheaper tiers were passed by, a line "judge: reason" for each; None for none.
     """
 
     ref: str
@@ -39,6 +40,7 @@ class Row:
     asks: int
     failed_attempts: int
     escalations: int
+    passed_by: str | None
     input_tokens: int
     output_tokens: int
     cache_read_tokens: int

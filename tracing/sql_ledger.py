@@ -69,7 +69,7 @@ class _Tables:
 @cache
 def _tables(schema: str | None) -> _Tables:
     metadata = sa.MetaData(schema=schema)
-    answers = _Kept(Row, "answers_v3", metadata)
+    answers = _Kept(Row, "answers_v4", metadata)
     return _Tables(metadata, answers, _Kept(Call, "calls_v1", metadata))
 
 

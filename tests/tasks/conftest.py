@@ -38,7 +38,7 @@ def rows(project: Path) -> Rows:
     def read() -> list[dict[str, Any]]:
         with closing(sqlite3.connect(project / ".tierflow" / "ledger.db")) as ledger:
             ledger.row_factory = sqlite3.Row
-            found = ledger.execute("SELECT * FROM answers_v3 ORDER BY id").fetchall()
+            found = ledger.execute("SELECT * FROM answers_v4 ORDER BY id").fetchall()
         return [dict(row) for row in found]
 
     return read

@@ -253,4 +253,4 @@ def wait_until_answered(project: Path, items: int) -> None:
 def _rows(project: Path) -> int:
     ledger = f"file:{project / '.tierflow' / 'ledger.db'}?mode=ro"
     with closing(sqlite3.connect(ledger, uri=True)) as opened:
-        return int(opened.execute("SELECT count(*) FROM answers_v3").fetchone()[0])
+        return int(opened.execute("SELECT count(*) FROM answers_v4").fetchone()[0])

@@ -34,7 +34,7 @@ def a_foreign_database_in_place_of_the_cache(home: Path) -> None:
 
 def a_foreign_table_in_place_of_the_ledger(home: Path) -> None:
     home.mkdir()
-    a_foreign_database(home / "ledger.db", "answers_v3")
+    a_foreign_database(home / "ledger.db", "answers_v4")
 
 
 def a_folder_in_place_of_the_ledger(home: Path) -> None:

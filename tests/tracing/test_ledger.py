@@ -61,6 +61,7 @@ any_row = st.builds(
     model=text,
     tenant=text,
     input_tokens=st.integers(0, 2**63 - 1),
+    passed_by=st.none() | text,
     cost_usd=st.none() | number,
     latency_ms=number,
     ttft_ms=st.none() | number,
@@ -139,7 +140,7 @@ def test_a_row_is_durable_when_add_returns(file_ledger: SqlLedger, path: Path) -
     file_ledger.add(a_row())
 
     with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT step FROM answers_v3").fetchall() == [("triage",)]
+        assert other.execute("SELECT step FROM answers_v4").fetchall() == [("triage",)]
 
 
 def test_every_field_of_a_row_has_a_column(ledger: SqlLedger) -> None:

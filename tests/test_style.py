@@ -40,6 +40,7 @@ FACE = {
     "cli_judge_train.py",
     "cli_lint.py",
     "cli_plan.py",
+    "cli_report.py",
     "cli_route.py",
     "cli_steps.py",
 }

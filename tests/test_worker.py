@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.flows import Flow, load_flow_from_entrypoint
 from pydantic import BaseModel
 
@@ -106,8 +106,15 @@ class Site:
     def cost_table(self, flow_run: FlowRun) -> tuple[str, list[dict[str, Any]]]:
         """The headline and the rows of a flow run's cost table."""
         only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
-        (artifact,) = self.client.read_artifacts(artifact_filter=only)
-        assert artifact.type == "table"
+
+        def published() -> dict[str | None, Artifact] | None:
+            # The hook that publishes runs when the flow run has its state.
+            found = {each.type: each for each in self.client.read_artifacts(artifact_filter=only)}
+            return found if len(found) == 2 else None
+
+        found = wait_for(published, "the artifacts of a flow run")
+        assert found.keys() == {"table", "markdown"}
+        artifact = found["table"]
         assert artifact.key == "tierflow-triage"
         return str(artifact.description), json.loads(str(artifact.data))
 

@@ -58,7 +58,7 @@ def _costs(rows: Sequence[Row], run: Run) -> dict[Kind, float]:
         # The row has the last word: it may be of a version that entered no calls.
         rest = row.cost_usd - math.fsum(call.cost_usd or 0.0 for call in calls)
         found.setdefault(kind_of_tier(row.tier), []).append(rest)
-    paid = {kind: math.fsum(found[kind]) for kind in KINDS if kind in found}
+    paid: dict[Kind, float] = {kind: math.fsum(found[kind]) for kind in KINDS if kind in found}
     return {kind: cost for kind, cost in paid.items() if abs(cost) > _ROUNDING_USD}
 
 

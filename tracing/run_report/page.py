@@ -10,6 +10,8 @@ from .run import Run
 from .svg import styles
 
 WIDTH_PX = 1040
+_LEAST_PX = 880
+"""Of a picture: its texts are too small below that. A smaller window scrolls it."""
 
 _STYLE = f"""
 :root{{color-scheme:light dark}}
@@ -19,8 +21,8 @@ h1{{font-size:26px;margin:0}}
 h2{{font-size:18px;margin:40px 0 12px}}
 p{{margin:8px 0;color:{themed(QUIET)}}}
 code{{font-size:13px}}
-svg{{display:block;max-width:100%;height:auto}}
-dl{{display:grid;grid-template-columns:repeat(auto-fit,minmax(96px,1fr));gap:8px;margin:24px 0 0}}
+svg{{display:block;width:100%;min-width:{_LEAST_PX}px;height:auto}}
+dl{{display:grid;grid-template-columns:repeat(auto-fit,minmax(112px,1fr));gap:8px;margin:24px 0 0}}
 dl div{{padding:10px 12px;border:1px solid {themed(LINES)};border-radius:8px}}
 dt{{font-size:12px;color:{themed(QUIET)}}}
 dd{{margin:0;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}}
@@ -84,7 +86,7 @@ def _tiles(contents: Contents) -> Iterator[str]:
 def _section(section: Section) -> Iterator[str]:
     yield f"<h2>{escape(section.title)}</h2>"
     if section.picture is not None:
-        yield section.picture.svg
+        yield f'<div class="wide">{section.picture.svg}</div>'
     if section.note:
         yield f"<p>{escape(section.note)}</p>"
     if section.table is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..pictures import LINES, MAIN, PALE, QUIET, THIRD, WASH
 from ..report import usd
 from .figures import StepFigures
-from .kinds import COLOURS
+from .kinds import COLOURS, Kind
 from .legend import Entry, entries_of, legend
 from .scale import decades, shown_ms
 from .svg import NORMAL, Picture, dot, fitted, line, rect, text
@@ -14,8 +14,11 @@ from .svg import NORMAL, Picture, dot, fitted, line, rect, text
 MOST_STEPS = 16
 _EDGE, _LEFT, _GAP = 16.0, 120.0, 14.0
 _ROW, _BAR, _AXIS = 30.0, 14.0, 24.0
-_SAID = {"cost": 76.0, "latency": 112.0, "quality": 88.0}
+_SAID = {"cost": 76.0, "latency": 112.0, "quality": 104.0}
 """Width of the words at the right of each panel."""
+
+_LEAST_MS = 0.1
+"""What is shorter is written as 0.0 ms, and lies at the axis's beginning."""
 
 _STRONGEST = Entry("the same tokens at the strongest tier's price", WASH)
 
@@ -82,7 +85,7 @@ def _panels(names: Sequence[str], width: float) -> list[_Panel]:
 
 
 def _legend(shown: Sequence[StepFigures], width: float) -> tuple[str, float]:
-    kinds = {kind for each in shown for kind in each.costs}
+    kinds: set[Kind] = {kind for each in shown for kind in each.costs}
     strongest = [_STRONGEST] if any(each.summary.strongest_usd for each in shown) else []
     entries = [*entries_of(kinds), *strongest]
     return legend(entries, _EDGE, width - _EDGE, _EDGE) if entries else ("", _EDGE)
@@ -125,7 +128,8 @@ def _cost(each: StepFigures) -> str:
 
 
 def _latencies(shown: Sequence[StepFigures], panel: _Panel, top: float, bottom: float) -> str:
-    low, high = decades([ms for each in shown for ms in (each.summary.p50_ms, each.summary.p95_ms)])
+    ends_ms = [ms for each in shown for ms in (each.summary.p50_ms, each.summary.p95_ms)]
+    low, high = decades([ms for ms in ends_ms if ms >= _LEAST_MS])
 
     def x(ms: float) -> float:
         return panel.x(math.log10(max(ms, low) / low) / math.log10(high / low))

@@ -83,14 +83,17 @@ def rect(box: Box, fill: str, *, radius: float = 0, stroke: str = "", title: str
 
 def boxes(each: Iterable[Box], fill: str) -> str:
     """Draw many boxes of one colour as one path, which is much shorter."""
-    drawn = "".join(
-        f"M{_px(x)} {_px(y)}h{_px(width)}v{_px(height)}h{_px(-width)}z"
-        for x, y, width, height in each
-        if width > 0 and height > 0
-    )
+    drawn = "".join(_closed(each_) for each_ in each if each_[2] > 0 and each_[3] > 0)
     # Neighbours would show the seam between them.
     crisp = 'shape-rendering="crispEdges"'
     return f'<path d="{drawn}" {crisp} {_fill(fill)}/>' if drawn else ""
+
+
+def _closed(box: Box) -> str:
+    x, y, width, height = box
+    # Edges are rounded, not sizes: what touches still does.
+    across, down = round(x + width, 1) - round(x, 1), round(y + height, 1) - round(y, 1)
+    return f"M{_px(x)} {_px(y)}h{_px(across)}v{_px(down)}h{_px(-across)}z"
 
 
 def line(

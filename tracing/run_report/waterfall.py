@@ -72,7 +72,9 @@ def lines_of(run: Run) -> list[Line]:
 
 def _line(row: Row, calls: Sequence[Call], began: float) -> Line:
     begin, end = _since(began, row)
-    spans = [(kind_of(call), *_since(began, call)) for call in calls]
+    spans: list[tuple[Kind, float, float]] = [
+        (kind_of(call), *_since(began, call)) for call in calls
+    ]
     bars = list(_in_lanes(spans))
     return Line(row, begin, end, bars, 1 + max((bar.lane for bar in bars), default=0))
 
@@ -113,7 +115,7 @@ def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _band(name: str, rows: Sequence[Row], run: Run) -> Band:
     calls = [call for row in rows for call in run.calls.get(row.ref, ())]
-    by_kind = {
+    by_kind: dict[Kind, list[Call]] = {
         kind: list(found)
         for kind, found in groupby(
             sorted(calls, key=lambda call: KINDS.index(kind_of(call))), kind_of

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from ..ledger import Row
 from ..pictures import INK, LINES, PALE, QUIET
 from ..report import usd
-from .kinds import COLOURS, FAILED, NAMES
+from .kinds import COLOURS, FAILED, NAMES, Kind
 from .legend import HIT, STEP, Entry, entries_of, hollow, legend
 from .run import HITS, Run, is_hit
 from .scale import shown_ms, time_ticks
@@ -71,7 +71,7 @@ class _Chart:
 
 def _lines(lines: Sequence[Line], run: Run, width: float) -> Picture:
     chart = _Chart(run, width)
-    kinds = {bar.kind for each in lines for bar in each.bars}
+    kinds: set[Kind] = {bar.kind for each in lines for bar in each.bars}
     marks = [STEP, *entries_of(kinds, "hollow")]
     head, top = _head(marks, any(is_hit(each.row) for each in lines), width)
     drawn, y = list[str](), top

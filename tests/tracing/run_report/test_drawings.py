@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.tracing.run_report.runs import call, row, run, runs
@@ -37,6 +37,7 @@ def texts(picture: Picture) -> list[str]:
 
 
 @given(runs(most=60), st.sampled_from([672, 1040]))
+@example(run([row("one", 0, 1), row("two", 0, 1e-300)]), 672)
 def test_every_shape_lies_inside_the_frame(found: Run, width: float) -> None:
     for picture in both(found, width):
         root = ET.fromstring(drawn(picture))

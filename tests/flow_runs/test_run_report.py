@@ -58,7 +58,7 @@ def events(flow_run_id: UUID, names: Sequence[str], count: int) -> list[Event]:
         async with asyncio.timeout(PATIENCE_S), get_client() as client:
             while True:
                 asked = {"filter": wanted.model_dump(mode="json")}
-                answered = await client._client.post("/events/filter", json=asked)
+                answered = await client._client.post("/events/filter", json=asked)  # pyright: ignore[reportPrivateUsage]
                 found = [Event.model_validate(each) for each in answered.json()["events"]]
                 if len(found) >= count:
                     return found
@@ -151,7 +151,10 @@ class TestWhatCannotBeReported:
             def __exit__(self, *_: object) -> None:
                 pass
 
-        monkeypatch.setattr(prefect_ui, "get_client", lambda **_: Unwilling())
+        def get_client(*, sync_client: bool) -> Unwilling:
+            return Unwilling()
+
+        monkeypatch.setattr(prefect_ui, "get_client", get_client)
         with caplog.at_level(logging.WARNING, "tierflow"):
             state = run_flow(lambda: echo("a"))
         assert state.result() == "re: a"

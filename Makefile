@@ -9,7 +9,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 120
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help demo exam test check format clean
+.PHONY: help demo exam test browser check format clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,8 +22,17 @@ demo: .venv/.demo  ## Install and run the main job on the embedded models (no ke
 exam: .venv/.demo  ## Replay recorded answers of real models through a cascade
 	$(BIN)/python flows/exam.py
 
-test: .venv/.dev  ## Run all tests
+test: .venv/.dev browser  ## Run all tests
 	$(BIN)/python -m pytest
+
+# Tests of pages need a Chromium and a font; without them these tests are skipped, and say why.
+browser:
+	@test -x /usr/bin/chromium -a -x /usr/bin/chromedriver || test "$$(id -u)" != 0 \
+	  || ! command -v apt-get > /dev/null || { \
+	  echo "Installing Debian's Chromium for the tests of pages ..."; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+	    --no-install-recommends chromium chromium-driver fonts-dejavu-core; } > /dev/null \
+	  || echo "It could not be installed: those tests will be skipped."; }
 
 check: .venv/.dev  ## Lint, types and docs
 	$(BIN)/ruff check .

@@ -1,15 +1,14 @@
-"""Take the README's pictures: a flow run's task runs, and its cost table, in the Prefect UI.
+"""Take the README's pictures: a flow run's task runs, cost table and report in the Prefect UI.
 
-Needs Debian's `chromium` and `chromium-driver`, and a Prefect server with a finished run:
-`python docs/screenshot.py --server http://127.0.0.1:4200 --flow-run ID --artifact tierflow-triage`
+Needs what browser.py needs, and a Prefect server with a finished run of the demo:
+`python docs/screenshot.py --server http://127.0.0.1:4200 --flow-run ID`
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from browser import open_browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import (
     element_to_be_clickable,
@@ -18,33 +17,18 @@ from selenium.webdriver.support.expected_conditions import (
 from selenium.webdriver.support.wait import WebDriverWait
 
 IMAGES = Path(__file__).parent / "images"
-_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
+_TITLE = "triage"
 
 
 def main() -> None:
-    """Open the two pages, wait until they hold what they should, and save them."""
+    """Open the pages, wait until they hold what they should, and save them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", default="http://127.0.0.1:4200")
     parser.add_argument("--flow-run", required=True, help="id of a finished flow run")
     parser.add_argument("--artifact", default="tierflow-triage", help="key of its cost table")
     given = parser.parse_args()
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in _FLAGS:
-        options.add_argument(flag)
     IMAGES.mkdir(exist_ok=True)
-    driver: Any = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    with driver as browser:
+    with open_browser() as browser:
         wait = WebDriverWait(browser, timeout=60)
         browser.set_window_size(1400, 1250)
         browser.get(f"{given.server}/runs/flow-run/{given.flow_run}")
@@ -53,11 +37,20 @@ def main() -> None:
         wait.until(visibility_of_element_located((By.XPATH, "//*[contains(text(), 'tier: ')]")))
         browser.save_screenshot(str(IMAGES / "task-runs.png"))
         browser.set_window_size(2360, 640)
-        browser.get(f"{given.server}/artifacts/key/{given.artifact}")
-        latest = (By.XPATH, "//a[contains(@href, '/artifacts/artifact/')]")
-        wait.until(element_to_be_clickable(latest)).click()
+        open_latest(browser, wait, f"{given.server}/artifacts/key/{given.artifact}")
         wait.until(visibility_of_element_located((By.XPATH, "//*[normalize-space()='total']")))
         browser.save_screenshot(str(IMAGES / "cost-table.png"))
+        browser.set_window_size(1180, 1420)
+        open_latest(browser, wait, f"{given.server}/artifacts/key/{given.artifact}-report")
+        wait.until(visibility_of_element_located((By.XPATH, "//h2[contains(., 'cost')]")))
+        browser.save_screenshot(str(IMAGES / "run-report.png"))
+
+
+def open_latest(browser: Any, wait: "WebDriverWait[Any]", page: str) -> None:
+    """Go from the page of an artifact's key to its newest artifact."""
+    browser.get(page)
+    latest = (By.XPATH, "//a[contains(@href, '/artifacts/artifact/')]")
+    wait.until(element_to_be_clickable(latest)).click()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from ..tracing import Call, Row, Where, first_priced
 from .rejection import Rejection
 
 T = TypeVar("T")
+_MOST_LETTERS = 200
+"""Of why a tier was passed by: a judge of the user's own may say more."""
 
 
 def answer_of(
@@ -118,6 +120,7 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
         asks=len(answer.replies),
         failed_attempts=len(answer.failures),
         escalations=answer.escalations,
+        passed_by=_passed_by(answer),
         input_tokens=answer.usage.input_tokens,
         output_tokens=answer.usage.output_tokens,
         cache_read_tokens=answer.usage.cache_read_tokens,
@@ -136,6 +139,12 @@ def row_of(answer: Answer[Any], request: Request, where: Where, *, outcome: str)
         response_id=answer.response_id,
         rejection=taken_back.written() if isinstance(taken_back, Rejection) else None,
     )
+
+
+def _passed_by(answer: Answer[Any]) -> str | None:
+    refused = (verdict for verdict in answer.verdicts if not verdict.accepted)
+    lines = (" ".join(f"{each.judge}: {each.reason}".split()) for each in refused)
+    return "\n".join(line[:_MOST_LETTERS] for line in lines) or None
 
 
 def calls_of(trail: Trail, ref: str) -> tuple[Call, ...]:

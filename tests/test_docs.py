@@ -62,7 +62,11 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.evaluations.sinks["langfuse"].key_env == "LANGFUSE_SECRET_KEY"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *sorted(ROOT.glob("docs/*.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     inner = [link for link in links if not link.startswith("http")]
@@ -71,13 +75,26 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_every_command_of_the_readme_is_there() -> None:
     commands = re.findall(
-        r"tierflow ((?:budgets|tiers|cache|costs|feedback|lint|quality|runs)[a-z ]*)",
+        r"tierflow ((?:budgets|tiers|cache|costs|feedback|lint|quality|report|runs)[a-z ]*)",
         "\n".join(fenced("sh")),
     )
     assert len(commands) >= 4
     for command in commands:
         shown = CliRunner().invoke(cli, [*command.split(), "--help"])
         assert shown.exit_code == 0, f"{command}: {shown.output}"
+
+
+def test_every_event_that_is_emitted_is_in_the_list() -> None:
+    emitting = re.compile(r'(?:\bnotice|\b_event|\bTell)\(\s*"([a-z-]+)"')
+    kinds = {
+        kind
+        for room in ("caching", "rollouts", "routing", "tasks", "tracing")
+        for path in (ROOT / room).rglob("*.py")
+        for kind in emitting.findall(path.read_text(encoding="utf-8"))
+    }
+    assert {"escalated", "failed-over", "judge-closed"} <= kinds
+    listed = (ROOT / "docs" / "automations.md").read_text(encoding="utf-8")
+    assert {kind for kind in kinds if f"| `tierflow.{kind}` |" not in listed} == set()
 
 
 def test_every_make_target_of_the_documents_exists() -> None:

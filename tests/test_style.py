@@ -46,6 +46,7 @@ FACE = {
     "cli_plan.py",
     "cli_prompt.py",
     "cli_quality.py",
+    "cli_report.py",
     "cli_route.py",
     "cli_steps.py",
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 import pytest
@@ -24,11 +25,14 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.flows import Flow, load_flow_from_entrypoint
 from pydantic import BaseModel
 
 import tierflow
+from tests.screens import HAS_BROWSER, Shown, needs_browser, open_browser, shown_images
+from tierflow.tracing.pictures import DARK, GROUND
+from tierflow.tracing.run_report.contents import COLUMN_PX
 
 T = TypeVar("T")
 ROOT = Path(tierflow.__file__).parents[1]
@@ -78,8 +82,8 @@ def test_the_exam_is_deployed_with_its_own_catalogue() -> None:
 class Site:
     """A server, its process pool with the deployments, and a worker."""
 
-    def __init__(self, client: SyncPrefectClient) -> None:
-        self.client = client
+    def __init__(self, client: SyncPrefectClient, url: str) -> None:
+        self.client, self.url = client, url
 
     def run(self, deployment: str, **parameters: Any) -> FlowRun:
         """Have the worker run a deployment to its end."""
@@ -103,11 +107,20 @@ class Site:
 
         return wait_for(told, f"{count} task runs")
 
+    def artifacts(self, flow_run: FlowRun) -> dict[str | None, Artifact]:
+        """What a flow run has published, by its type."""
+        only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
+
+        def published() -> dict[str | None, Artifact] | None:
+            # The hook that publishes runs when the flow run has its state.
+            found = {each.type: each for each in self.client.read_artifacts(artifact_filter=only)}
+            return found if len(found) == 2 else None
+
+        return wait_for(published, "the artifacts of a flow run")
+
     def cost_table(self, flow_run: FlowRun) -> tuple[str, list[dict[str, Any]]]:
         """The headline and the rows of a flow run's cost table."""
-        only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
-        (artifact,) = self.client.read_artifacts(artifact_filter=only)
-        assert artifact.type == "table"
+        artifact = self.artifacts(flow_run)["table"]
         assert artifact.key == "tierflow-triage"
         return str(artifact.description), json.loads(str(artifact.data))
 
@@ -131,16 +144,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "TIERFLOW_HOME": str(home / "tierflow"),
     }
     port = url.rpartition(":")[2]
-    with running(["server", "start", "--port", port, "--no-ui"], environ, home / "server.log"):
+    ui = [] if HAS_BROWSER else ["--no-ui"]
+    with running(["server", "start", "--port", port, *ui], environ, home / "server.log"):
         wait_for(lambda: is_up(f"{url}/api/health") or None, "the server")
         prefect(["work-pool", "create", POOL, "--type", "process"], environ)
         prefect(["deploy", "--all", "--prefect-file", "prefect.yaml", "--no-prompt"], environ)
+        prefect(["automation", "create", "--from-file", "docs/automations.yaml"], environ)
         worker = ["worker", "start", "--pool", POOL, "--type", "process"]
         with (
             running(worker, environ, home / "worker.log"),
             SyncPrefectClient(f"{url}/api") as client,
         ):
-            yield Site(client)
+            yield Site(client, url)
 
 
 @contextmanager
@@ -264,6 +279,50 @@ def test_the_cost_table_adds_up_and_agrees_with_the_task_runs(
     runs = site.task_runs(first_run, CALLS)
     assert total["escalations"] == sum("escalated" in run.tags for run in runs)
     assert headline.startswith(f"{CALLS} calls, 0 from the cache, cost $0.00")
+
+
+def test_the_example_automation_pauses_the_deployment_that_escalated(
+    site: Site, first_run: FlowRun
+) -> None:
+    paused = wait_for(lambda: paused_deployments(site) or None, "the automation to fire")
+    assert paused == {first_run.deployment_id}
+    _, rows = site.cost_table(first_run)
+    (urgency,) = (row for row in rows if row["step"] == "urgency")
+    assert urgency["escalations"] > 0
+
+
+def paused_deployments(site: Site) -> set[UUID]:
+    return {each.id for each in site.client.read_deployments() if each.paused}
+
+
+@needs_browser
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("ui", ["", "/v2"], ids=["V1", "V2"])
+def test_the_run_report_can_be_read_in_the_prefect_ui(
+    site: Site, first_run: FlowRun, ui: str, mode: Any
+) -> None:
+    report = site.artifacts(first_run)["markdown"]
+    with open_browser(mode) as browser:
+        browser.set_window_size(1400, 2000)
+        browser.get(f"{site.url}{ui}/artifacts/artifact/{report.id}")
+
+        def pictures() -> list[Shown] | None:
+            found = shown_images(browser, "img[src^='data:image/svg+xml']")
+            return found if len(found) == 2 else None
+
+        shown = wait_for(pictures, "the pictures of the report")
+        said = browser.find_element("css selector", "body").text
+    for each in shown:
+        assert each.own_width == COLUMN_PX
+        # V2's column is some px narrower: the picture shrinks, and its texts with it.
+        assert COLUMN_PX * 0.95 <= each.width <= COLUMN_PX + 2
+    grounds = {"light": GROUND, "dark": DARK[GROUND]}
+    # V1 has a mode of its own until its user chooses one; V2 goes by the browser's.
+    expected = {grounds[mode]} if ui else set(grounds.values())
+    assert {each.ground for each in shown} <= expected
+    assert str(report.description) in said
+    for words in ("When the steps ran", "Escalations", "triage", "digest"):
+        assert words in said
 
 
 def test_the_same_flow_again_is_answered_from_the_cache_alone(

@@ -19,12 +19,13 @@ from .cli_lint import lint
 from .cli_plan import cache_plan
 from .cli_prompt import prompt
 from .cli_quality import quality
+from .cli_report import last_flow_run, report
 from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
 from .settings import Deployment, config_path, settings
-from .tracing import as_table, open_ledger, prices_of, summarise
+from .tracing import as_table, prices_of, rows_of, summarise
 from .tracing.console import print_summaries
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -123,6 +124,7 @@ cli.add_command(judge)
 cli.add_command(lint)
 cli.add_command(prompt)
 cli.add_command(quality)
+cli.add_command(report)
 cli.add_command(route)
 cache.add_command(cache_plan)
 
@@ -136,18 +138,8 @@ def runs() -> None:
 @_JSON
 def runs_last(*, as_json: bool) -> None:
     """Show what the last flow run cost, and how long it took, per step."""
-    current = settings()
-    ledger = open_ledger(current)
-    # A look makes no folder.
-    is_new = current.store_url is None and not (current.home / "ledger.db").exists()
-    flow_run_id = None if is_new else ledger.last_flow_run()
-    if flow_run_id is None:
-        raise click.ClickException(
-            f"No flow run with an LLM step is in {current.home / 'ledger.db'}. Run one here, or "
-            "go to the directory where it ran."
-        )
-    rows = ledger.of_flow_run(flow_run_id)
-    ledger.close()
+    flow_run_id = last_flow_run()
+    rows = rows_of(flow_run_id)
     summaries = summarise(rows)
     if as_json:
         found = {"flow_run_id": flow_run_id, "flow": rows[0].flow, "steps": as_table(summaries)}

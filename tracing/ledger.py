@@ -26,6 +26,7 @@ class Row:
     see Answer. `ttft_ms`, `itl_ms`, `itl_p95_ms`: of the accepted reply, if it was streamed.
     `rejection`: what takes the answer out of the caches, as its room wrote it; None for nothing.
     `prompt`, `prompt_version`, `prompt_hash`: of the registered prompt, empty for another.
+    `passed_by`: why cheaper tiers were passed by, a line "judge: reason" for each; None for none.
     """
 
     ref: str
@@ -46,6 +47,7 @@ class Row:
     asks: int
     failed_attempts: int
     escalations: int
+    passed_by: str | None
     input_tokens: int
     output_tokens: int
     cache_read_tokens: int

@@ -22,7 +22,7 @@ GROUND, INK, QUIET, PALE, LINES = "#fefefe", "#1e2329", "#5c6670", "#b4bcc6", "#
 MAIN, WASH, OTHER, THIRD = "#1d5fd6", "#e6eefc", "#c2410c", "#0f7b6c"
 """What the picture is about, a touch of it, what it is compared with, and a further one."""
 
-_DARK: Mapping[str, str] = {
+DARK: Mapping[str, str] = {
     GROUND: "#1d1e22",
     INK: "#e8eaed",
     QUIET: "#a2abb5",
@@ -41,7 +41,7 @@ SMALL, NORMAL = 9.0, 10.0
 _PX_PER_INCH = 96
 _ROUNDED_PX = 8.0
 # matplotlib measures text in the font that it brings along, which is wider than these are.
-_FONTS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
+FONTS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 _drawing = threading.Lock()
 
 
@@ -103,21 +103,27 @@ def _svg(figure: Figure) -> str:
     drawn = written.getvalue().decode()
     start = drawn.index("<svg")
     head = drawn.index(">", start) + 1
-    return drawn[start:head] + _styles() + _themed(drawn[head:])
+    return drawn[start:head] + styles() + _themed(drawn[head:])
 
 
-def _styles() -> str:
-    light = ";".join(f"{_variable(colour)}:{colour}" for colour in _DARK)
-    dark = ";".join(f"{_variable(colour)}:{other}" for colour, other in _DARK.items())
+def styles(dark: Mapping[str, str] = DARK) -> str:
+    """Return the style of a picture whose colours are these, by those of the light mode."""
+    light = ";".join(f"{_variable(colour)}:{colour}" for colour in dark)
+    others = ";".join(f"{_variable(colour)}:{other}" for colour, other in dark.items())
     return (
-        f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
-        f"text{{font-family:{_FONTS}!important}}</style>"
+        f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{others}}}}}"
+        f"text{{font-family:{FONTS}!important}}</style>"
     )
 
 
+def themed(colour: str) -> str:
+    """Return a colour of the light mode as the one of the page's mode, in CSS."""
+    return f"var({_variable(colour)})"
+
+
 def _themed(drawn: str) -> str:
-    for colour in _DARK:
-        drawn = drawn.replace(colour, f"var({_variable(colour)})")
+    for colour in DARK:
+        drawn = drawn.replace(colour, themed(colour))
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""Prefect UI: what a person sees of steps there: run names, tags, state names, the cost table.
+"""Prefect UI: what a person sees of steps there: run names, tags, state names, reports.
 
 The only module that reaches into Prefect's run contexts for writing; a contract test holds every
 supported version of Prefect to what is assumed here.
@@ -6,10 +6,11 @@ supported version of Prefect to what is assumed here.
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
@@ -21,14 +22,19 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import PrefectException
 from prefect.flows import Flow
 from prefect.states import Completed
 from slugify import slugify
 
 from ..errors import StoreError
 from ..request import Answer
+from .notices import notice_at_end
 from .opening import rows_of
 from .report import as_table, headline, summarise, usd
+
+if TYPE_CHECKING:
+    from .run_report import Run
 
 _LOG = logging.getLogger("tierflow")
 _HITS = {"exact", "semantic"}
@@ -107,25 +113,46 @@ def report_at_end() -> None:
 
 
 def publish_report(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001  # the signature of a Prefect hook
-    """Write the flow run's cost table as an artifact."""
+    """Write the flow run's cost table and its report as artifacts, and emit its events."""
+    # Not before a run ends.
+    from .run_report import events_of, read_run  # noqa: PLC0415
+
     try:
-        rows = rows_of(str(flow_run.id))
+        run = read_run(str(flow_run.id))
     except StoreError as error:
-        _LOG.warning("%s The flow run has no cost table.", error)
+        _LOG.warning("%s The flow run has no report.", error)
         return
-    if not rows:
+    if run is None:
         return
-    summaries = summarise(rows)
-    with get_client(sync_client=True) as client:
-        client.create_artifact(
-            ArtifactCreate(
-                key=f"tierflow-{slugify(flow.name)}",
-                type="table",
-                description=headline(summaries[-1]),
-                data=json.dumps(as_table(summaries)),
-                flow_run_id=flow_run.id,
-            )
-        )
+    for event in events_of(run):
+        notice_at_end(event.kind, event.about, event.payload, flow_run)
+    try:
+        with get_client(sync_client=True) as client:
+            for artifact in _artifacts(run, slugify(flow.name)):
+                artifact.flow_run_id = flow_run.id
+                client.create_artifact(artifact)
+    except (httpx.HTTPError, PrefectException, OSError) as error:
+        _LOG.warning("The report of %s cannot be published: %s", flow_run.name, error)
+
+
+def _artifacts(run: "Run", flow: str) -> Iterator[ArtifactCreate]:
+    """Yield what is published of a run. The table first: it needs no picture."""
+    from .run_report import contents_of, markdown  # noqa: PLC0415  # see above
+
+    summaries = summarise(run.rows)
+    yield ArtifactCreate(
+        key=f"tierflow-{flow}",
+        type="table",
+        description=headline(summaries[-1]),
+        data=json.dumps(as_table(summaries)),
+    )
+    contents = contents_of(run)
+    yield ArtifactCreate(
+        key=f"tierflow-{flow}-report",
+        type="markdown",
+        description=contents.headline,
+        data=markdown(contents),
+    )
 
 
 def unrecorded(flow_run_id: str) -> int:

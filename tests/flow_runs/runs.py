@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import Artifact, State, TaskRun
 from pydantic import BaseModel
 
 from tests.conftest import PRICES
@@ -85,12 +85,15 @@ def task_runs(flow_run_id: UUID | str, count: int) -> list[TaskRun]:
 
 def cost_tables(flow_run_id: UUID | str) -> list[tuple[str, list[dict[str, Any]]]]:
     """Headline and rows of each cost table of a flow run."""
+    tables = artifacts(flow_run_id, "table")
+    return [(str(each.description), json.loads(str(each.data))) for each in tables]
+
+
+def artifacts(flow_run_id: UUID | str, kind: str) -> list[Artifact]:
+    """A flow run's artifacts of one type. A failed one has some of Prefect's own: its exception."""
     only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=only)
-    # A failed flow run has an artifact of Prefect's own as well: its exception.
-    tables = [each for each in found if each.type == "table"]
-    return [(str(each.description), json.loads(str(each.data))) for each in tables]
+        return [each for each in client.read_artifacts(artifact_filter=only) if each.type == kind]
 
 
 def run_flow(body: Callable[[], Any]) -> State[Any]:

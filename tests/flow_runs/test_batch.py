@@ -2,13 +2,9 @@
 
 import asyncio
 from typing import Any, cast
-from uuid import UUID
 
 import pytest
 from prefect import flow, task, unmapped
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import Artifact
 
 from tests.fakes import Fail, FakeProvider, Say
 from tests.fakes.steps import Step
@@ -17,7 +13,18 @@ from tierflow.errors import BatchError
 from tierflow.tracing import batch_progress
 from tierflow.tracing.report import usd as shown
 
-from .runs import ON_A_SERVER, cost_tables, echo, echo_later, run_flow, run_id, said, task_runs, usd
+from .runs import (
+    ON_A_SERVER,
+    artifacts,
+    cost_tables,
+    echo,
+    echo_later,
+    run_flow,
+    run_id,
+    said,
+    task_runs,
+    usd,
+)
 
 pytestmark = ON_A_SERVER
 
@@ -32,12 +39,6 @@ def translate(text: str, to: list[str], style: str = "plain") -> Prompt:
 @task
 def fetched() -> list[str]:
     return TEXTS
-
-
-def artifacts(flow_run_id: UUID, kind: str) -> list[Artifact]:
-    only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
-    with get_client(sync_client=True) as client:
-        return [each for each in client.read_artifacts(artifact_filter=only) if each.type == kind]
 
 
 class TestBatchInAFlow:

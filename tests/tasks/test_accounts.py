@@ -1,5 +1,7 @@
 """Accounts: every call of a step is in the ledger, and together they cost what the step cost."""
 
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from tests.tasks.conftest import Rows
 from tests.tasks.ways import Way, both_ways, plain
 from tierflow import Answer, Cascade, agreement
 from tierflow.errors import AllDeploymentsFailedError
+from tierflow.routing import Case
+from tierflow.routing.judges import Score
 
 pytestmark = both_ways
 
@@ -79,3 +83,40 @@ def test_a_step_that_failed_has_its_calls_too(
     (row,) = rows()
     assert [each["outcome"] for each in calls()] == ["ProviderDownError"] * 2
     assert {each["ref"] for each in calls()} == {row["ref"]}
+
+
+def test_a_row_says_why_cheaper_tiers_were_passed_by(answer: Answer[Any], rows: Rows) -> None:
+    (row,) = rows()
+    assert answer.tier == "frontier"
+    assert row["passed_by"] == "agreement: 0 of 1 agree (standard)"
+
+
+@pytest.mark.usefixtures("tiers")
+def test_a_row_of_an_accepted_answer_says_nothing_of_the_kind(way: Way, rows: Rows) -> None:
+    way.step(plain)("Why?")
+    (row,) = rows()
+    assert row["passed_by"] is None
+
+
+@dataclass(frozen=True)
+class Wordy:
+    """A judge of a user's own, which has a lot to say and accepts nothing."""
+
+    name: str = "mine"
+    identity: str = "mine"
+    threshold: float = 0.5
+    tiers: tuple[str, ...] = ()
+    logprobs: bool = False
+
+    def score(self, case: Case[Any]) -> Generator[Any, Any, Score]:
+        yield from ()
+        return Score(0.0, "too\n\nlong " * 99)
+
+
+@pytest.mark.usefixtures("tiers")
+def test_a_judge_of_the_users_own_says_a_line_at_most(way: Way, rows: Rows) -> None:
+    way.step(plain, cascade=Cascade("frontier", Wordy(), max_loss=None))("Why?")
+    (row,) = rows()
+    assert row["passed_by"].startswith("mine: too long too long")
+    assert "\n" not in row["passed_by"]
+    assert len(row["passed_by"]) == 200

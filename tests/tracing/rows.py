@@ -26,6 +26,7 @@ def a_row(**fields: Any) -> Row:
         "asks": 1,
         "failed_attempts": 0,
         "escalations": 0,
+        "passed_by": None,
         "input_tokens": 10,
         "output_tokens": 2,
         "cache_read_tokens": 0,

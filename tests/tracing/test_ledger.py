@@ -61,6 +61,7 @@ any_row = st.builds(
     model=text,
     tenant=text,
     input_tokens=st.integers(0, 2**63 - 1),
+    passed_by=st.none() | text,
     cost_usd=st.none() | number,
     latency_ms=number,
     ttft_ms=st.none() | number,

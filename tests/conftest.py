@@ -25,6 +25,9 @@ from tierflow.tasks import close_hands
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+# Read when numpy is first imported. Threads that wait for each other cost the small matrices here
+# several times what they bring, the more so where tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A slow machine must not fail a test: timings belong in benchmarks.
 settings.register_profile("tierflow", deadline=None)

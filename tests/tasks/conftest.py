@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from tests.tasks.ways import Way
 from tests.tasks.world import AT, KEYS, NOW
 from tierflow.settings import settings
 from tierflow.tasks import close_hands
+from tierflow.tasks.proving.collecting import Collected, calibrate_judge
+from tierflow.tasks.proving.items import Item
 from tierflow.tasks.spec import Surroundings
 from tierflow.tracing import Where
 
 Rows = Callable[[], list[dict[str, Any]]]
+Calibrate = Callable[..., Collected]
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +107,35 @@ def taught(
     provider.reset()
     provider.script("fast", says_matter)
     return encoding
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that needs what items bring leaves it for the others."""
+    return tmp_path_factory.mktemp("outcomes")
+
+
+@pytest.fixture
+def calibrate(project: Path, outcomes: Path) -> Calibrate:
+    """Calibrate a step's judge as the command line does, and settle.
+
+    `told`: a name for what the tiers are scripted to say. What another test has asked under this
+    name is not asked again: that takes seconds. None: all is asked.
+    """
+    mine = project / ".tierflow" / "calibrations"
+
+    def calibrate(step: Any, items: Sequence[Item], told: str | None = "remainders") -> Collected:
+        theirs = outcomes / str(told)
+        if told and theirs.exists():
+            mine.parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.copytree(theirs, mine, dirs_exist_ok=True)
+        found = calibrate_judge(step, items).collected
+        close_hands()
+        if told:
+            shutil.copytree(mine, theirs, dirs_exist_ok=True)
+        return found
+
+    return calibrate
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Catalogue
 from tests.fakes import Fail, FakeProvider, Say
 from tests.fakes.steps import Step
-from tests.tasks.conftest import Rows
+from tests.tasks.conftest import Calibrate, Rows
 from tests.tasks.remainders import (
     ITEMS,
     Remainder,
@@ -31,7 +31,7 @@ from tierflow.errors import ConfigError
 from tierflow.routing.gate import Calibrations, open_calibrations
 from tierflow.settings import settings
 from tierflow.tasks.proving.calibration import prove, thresholds
-from tierflow.tasks.proving.collecting import Collected, calibrate_judge, collect
+from tierflow.tasks.proving.collecting import Collected, collect
 from tierflow.tasks.proving.items import Item
 
 
@@ -53,15 +53,15 @@ Calibrated = Callable[..., Collected]
 
 
 @pytest.fixture
-def calibrated(store: Calibrations) -> Calibrated:
-    """Calibrate a step's judge, as the command line does."""
+def calibrated(store: Calibrations, calibrate: Calibrate) -> Calibrated:
+    """Calibrate the judge of `ask`."""
 
-    def calibrate(items: Sequence[Item] = ITEMS, **options: Any) -> Collected:
-        found = calibrate_judge(a_step(**options), items).collected
-        settled()
-        return found
+    def calibrated(
+        items: Sequence[Item] = ITEMS, told: str | None = "remainders", **options: Any
+    ) -> Collected:
+        return calibrate(a_step(**options), items, told)
 
-    return calibrate
+    return calibrated
 
 
 @both_ways
@@ -132,7 +132,7 @@ class TestClosed:
             for each in ITEMS[:60]
         ]
         provider.script("frontier", otherwise)
-        calibrated([*wrong[:60], *ITEMS[300:]], max_loss=0.05)
+        calibrated([*wrong[:60], *ITEMS[300:]], told="otherwise", max_loss=0.05)
         assert "Not proven" in self.refused(way, provider, max_loss=0.05)
 
 
@@ -163,7 +163,7 @@ class TestOpen:
     def test_audits_that_find_wrong_answers_close_it(
         self, way: Way, provider: FakeProvider, calibrated: Calibrated, rows: Rows
     ) -> None:
-        calibrated(max_loss=0.05)
+        calibrated(told=None, max_loss=0.05)
         provider.script("frontier", otherwise)
         tiers: list[str] = []
         for number in range(200):
@@ -183,7 +183,7 @@ class TestOpen:
             return (otherwise if int(said(body)) % 2 else seventh)(body)
 
         provider.script("frontier", half_wrong)
-        calibrated(max_loss=0.05)
+        calibrated(told="half wrong", max_loss=0.05)
         for number in range(0, 120, 3):
             assert answer(way, str(number), max_loss=0.05, audit=1.0).tier == "fast"
         settled()
@@ -206,15 +206,14 @@ class TestStrata:
     """A prompt that says of what kind it is goes by what is proven of that kind."""
 
     @pytest.fixture(autouse=True)
-    def measured(self, provider: FakeProvider, store: Calibrations) -> None:
+    def measured(self, provider: FakeProvider, store: Calibrations, calibrate: Calibrate) -> None:
         # Above 300 the judge lets wrong answers through.
         def sometimes_wrong(body: dict[str, Any]) -> Step:
             return (cheaply if int(said(body)) < 300 else otherwise)(body)
 
         provider.script("fast", sometimes_wrong)
         step = llm_task(tier="fast", returns=Remainder, cascade=a_cascade(max_loss=0.05))(by_size)
-        calibrate_judge(step, ITEMS)
-        settled()
+        calibrate(step, ITEMS, told="sometimes wrong")
 
     def test_a_kind_that_is_proven_is_open(self, way: Way, store: Calibrations) -> None:
         newest = store.newest("by_size@fast")
@@ -235,10 +234,11 @@ class TestStrata:
 
 
 @both_ways
-def test_a_template_stands_for_prefixes_that_vary(way: Way, store: Calibrations) -> None:
+def test_a_template_stands_for_prefixes_that_vary(
+    way: Way, store: Calibrations, calibrate: Calibrate
+) -> None:
     cascade = a_cascade(max_loss=0.05)
-    calibrate_judge(llm_task(tier="fast", returns=Remainder, cascade=cascade)(of_a_template), ITEMS)
-    settled()
+    calibrate(llm_task(tier="fast", returns=Remainder, cascade=cascade)(of_a_template), ITEMS)
     assert answer(way, "1000", of_a_template, max_loss=0.05).tier == "frontier"
     assert answer(way, "299", of_a_template, max_loss=0.05).tier == "fast"
 
@@ -250,21 +250,21 @@ class TestCollecting:
         self, provider: FakeProvider, calibrated: Calibrated
     ) -> None:
         provider.script("fast", lambda body: Fail(503) if int(said(body)) > 25 else cheaply(body))
-        collected = calibrated(ITEMS[:40])
+        collected = calibrated(ITEMS[:40], told=None)
         assert len(collected.outcomes) == 26
         assert set(collected.errors) == set(range(26, 40))
 
     def test_an_alarm_has_everything_asked_again(
         self, provider: FakeProvider, calibrated: Calibrated, store: Calibrations
     ) -> None:
-        calibrated(ITEMS[:300], max_loss=0.05)
+        calibrated(ITEMS[:300], told=None, max_loss=0.05)
         for _ in range(50):
             store.audit("ask@fast", right=False, at=time.time())
         assert store.state("ask@fast").alarmed_at is not None
         settled()
         calls = len(provider.calls)
         provider.script("fast", otherwise)
-        calibrated(ITEMS[:300], max_loss=0.05)
+        calibrated(ITEMS[:300], told=None, max_loss=0.05)
         assert len(provider.calls) == calls + 600
         newest = store.newest("ask@fast")
         assert newest is not None
@@ -294,10 +294,10 @@ class TestCollecting:
     def test_what_was_asked_is_not_asked_again(
         self, provider: FakeProvider, calibrated: Calibrated
     ) -> None:
-        calibrated(ITEMS[:30])
+        calibrated(ITEMS[:30], told=None)
         calls = len(provider.calls)
         assert calls == 60
-        assert len(calibrated(ITEMS[:40]).outcomes) == 40
+        assert len(calibrated(ITEMS[:40], told=None).outcomes) == 40
         assert len(provider.calls) == calls + 20
 
     def test_without_labels_the_strong_answer_is_right(self, calibrated: Calibrated) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider
+from tests.tasks.conftest import Calibrate
 from tests.tasks.remainders import (
     ITEMS,
     Remainder,
@@ -19,12 +20,11 @@ from tests.tasks.remainders import (
     cheaply,
     seventh,
 )
-from tests.tasks.ways import Way, both_ways, settled
+from tests.tasks.ways import Way, both_ways
 from tierflow import Prompt
 from tierflow.routing.gate import Calibrations, Consult, State, TellClosed, open_calibrations
 from tierflow.settings import settings
 from tierflow.tasks import hands
-from tierflow.tasks.proving.collecting import calibrate_judge
 from tierflow.tasks.spec import Surroundings
 
 FEW = ITEMS[:150]
@@ -91,10 +91,9 @@ def test_it_is_kept_once_a_run(way: Way, store: Calibrations) -> None:
 
 @both_ways
 def test_a_calibration_of_another_prompt_than_in_use_is_found_out(
-    way: Way, store: Calibrations
+    way: Way, store: Calibrations, calibrate: Calibrate
 ) -> None:
-    calibrate_judge(a_step(**PROVEN), FEW)
-    settled()
+    calibrate(a_step(**PROVEN), FEW)
     newest = store.newest("ask@fast")
     assert newest is not None
 
@@ -107,9 +106,8 @@ def test_a_calibration_of_another_prompt_than_in_use_is_found_out(
 
 
 @both_ways
-def test_an_open_gate_tells_nothing(way: Way, store: Calibrations) -> None:
-    calibrate_judge(a_step(**PROVEN), FEW)
-    settled()
+def test_an_open_gate_tells_nothing(way: Way, store: Calibrations, calibrate: Calibrate) -> None:
+    calibrate(a_step(**PROVEN), FEW)
     assert answer(way, **PROVEN).tier == "fast"
     assert store.refusal("ask@fast") is None
 

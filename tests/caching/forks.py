@@ -9,8 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from tests.caching.answers import entry_of, key_of
 from tierflow.caching.disk_store import DiskStore
+from tierflow.caching.similar.postgres_store import PostgresSimilarStore
+from tierflow.caching.similar.sqlite_store import SqliteSimilarStore
+from tierflow.caching.similar.store import SimilarStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +24,8 @@ class Forks:
     """A process that forks others on request. They run Python code that is given as text.
 
     The code finds `store`, a DiskStore that is not open yet, `me`, `entry_of`, `key_of`, and
-    `begin()`, which it must call: it waits there until all are ready.
+    `begin()`, which it must call: it waits there until all are ready. `opened(place)` opens a
+    similar store, by its path or URL.
     """
 
     def __init__(self) -> None:
@@ -68,6 +74,13 @@ class Forks:
         return json.loads(self._parent.stdout.readline())
 
 
+def opened(place: str) -> SimilarStore:
+    """Open a similar store, by its path or URL."""
+    if place.startswith("postgresql"):
+        return PostgresSimilarStore(SecretStr(place))
+    return SqliteSimilarStore(Path(place))
+
+
 def _fork(folder: Path, work: str, name: str, gate: int, ready: int) -> int:
     if pid := os.fork():
         return pid
@@ -83,7 +96,7 @@ def _fork(folder: Path, work: str, name: str, gate: int, ready: int) -> int:
 
         store = DiskStore(folder, size_limit_mb=16)
         scope = {"store": store, "me": name, "begin": begin, "entry_of": entry_of, "key_of": key_of}
-        exec(work, scope)
+        exec(work, scope | {"opened": opened})
         status = 0
     except BaseException:  # noqa: BLE001  # the child must not go on as its parent
         traceback.print_exc()

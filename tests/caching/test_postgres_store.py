@@ -1,7 +1,5 @@
 """The exact store in PostgreSQL: what is its own, besides what every answer store does."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,13 +12,13 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from tests.caching.answers import NOW, Clock, entry_of, key_of
+from tests.caching.forks import Forks
 from tests.postgres import PostgresServer
 from tierflow.caching.postgres_store import PostgresStore
 from tierflow.caching.store import Selection
 from tierflow.errors import StoreError
 from tierflow.sealing import Seal
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY = key_of("one")
 WAIT_S = 30.0
 
@@ -169,15 +167,14 @@ def test_a_restart_between_two_calls_is_not_noticed(
 
 
 WRITE_AND_READ = """
-import sys
+import warnings
 from pydantic import SecretStr
-from tests.caching.answers import entry_of, key_of
 from tierflow.caching.postgres_store import PostgresStore
 from tierflow.caching.store import Selection
 
-store, me = PostgresStore(SecretStr(sys.argv[1]), size_limit_mb=1), sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
+warnings.simplefilter("error")
+store = PostgresStore(SecretStr(place), size_limit_mb=1)
+begin()
 for number in range(60):
     # All write the same key too, and pass the limit again and again.
     for key in (key_of(f"{me} {number}"), key_of("shared")):
@@ -190,23 +187,9 @@ store.close()
 
 
 def test_processes_that_write_sweep_and_invalidate_at_once_do_not_hinder_each_other(
-    postgres_url: str, store: PostgresStore
+    postgres_url: str, store: PostgresStore, forks: Forks, tmp_path: Path
 ) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", WRITE_AND_READ, postgres_url, name],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in "abc"
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    said = [process.communicate("go\n", timeout=120)[1] for process in processes]
-    assert said == [""] * 3
+    work = f"place = {postgres_url!r}\n{WRITE_AND_READ}"
+    assert forks.run(tmp_path / "any", work, "abc") == [""] * 3
     assert 0 < store.stats().bytes < 1.5 * 1024 * 1024
     assert list(store.faults()) == []

@@ -22,8 +22,8 @@ demo: .venv/.demo  ## Install and run the main job on the embedded models (no ke
 exam: .venv/.demo  ## Replay recorded answers of real models through a cascade
 	$(BIN)/python flows/exam.py
 
-test: .venv/.dev browser  ## Run all tests
-	$(BIN)/python -m pytest
+test: .venv/.dev browser  ## Run all tests, side by side on as many as four cores
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 # Tests of pages need a Chromium and a font; without them these tests are skipped, and say why.
 browser:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.tracing.emitted import Emitted
 from tierflow.encoder_export import open_model
 from tierflow.encoder_source import find_source
 from tierflow.routing.lasting import on_lasting_loop
+from tierflow.routing.vendor import litellm
 from tierflow.tasks import close_hands
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -44,9 +45,15 @@ PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 10.0}
 Catalogue = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what needs a Prefect server first, so that of several workers one starts it."""
+    items.sort(key=lambda item: "prefect_server" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def running_provider() -> Iterator[FakeProvider]:
-    with FakeProvider() as provider:
+    with FakeProvider() as provider, pytest.MonkeyPatch.context() as patch:
+        _open_vendor_clients_one_by_one(patch)
         yield provider
         _close_vendor_clients()
 
@@ -103,8 +110,9 @@ def _deployment(model: str, base_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def minilm_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that holds the exported MiniLM, which takes seconds to make."""
-    home = tmp_path_factory.mktemp("home")
+    """A home that holds the exported MiniLM, which takes seconds to make: once for all workers."""
+    mine = tmp_path_factory.getbasetemp()
+    home = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "minilm-home"
     open_model(find_source("minilm"), home)
     return home
 
@@ -153,14 +161,30 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
+def _open_vendor_clients_one_by_one(patch: pytest.MonkeyPatch) -> None:
+    """Let threads that ask at once have one client of litellm's.
+
+    Each would open its own, and all but the last be left to the garbage collector, which finds
+    their sockets open in the middle of any test.
+    """
+    litellm()
+    from litellm.llms.openai.openai import OpenAIChatCompletion
+
+    one_at_a_time, name = threading.Lock(), "_get_openai_client"
+    opened: Any = getattr(OpenAIChatCompletion, name)
+
+    def opened_alone(*given: Any, **named: Any) -> Any:
+        with one_at_a_time:
+            return opened(*given, **named)
+
+    patch.setattr(OpenAIChatCompletion, name, opened_alone)
+
+
 def _close_vendor_clients() -> None:
     """Close the connections that litellm keeps for reuse: it closes none itself."""
-    if "litellm" not in sys.modules:
-        return
-    import litellm
     from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
-    kept: Any = litellm.in_memory_llm_clients_cache
+    kept: Any = litellm().in_memory_llm_clients_cache
     for client in kept.cache_dict.values():
         # The second kind asks Anthropic and Gemini.
         if isinstance(client, OpenAI | HTTPHandler):

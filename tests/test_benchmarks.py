@@ -143,12 +143,13 @@ def test_shared_store_writes_its_medians_for_both_places(tmp_path: Path) -> None
 
 
 def test_semantic_scale_writes_its_numbers_and_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, minilm_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary, data = tmp_path / "tmp", tmp_path / "data"
     temporary.mkdir()
     data.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("TIERFLOW_HOME", str(minilm_home))
     path = tmp_path / "numbers.json"
     rows = [
         json.dumps({"text": f"How do I open account {n}?", "answer": "open"}) for n in range(60)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from contextlib import closing
 from datetime import datetime
@@ -79,6 +80,26 @@ def state() -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that needs what the items bring leaves it for the others."""
+    return tmp_path_factory.mktemp("outcomes") / "calibrations"
+
+
+@pytest.fixture
+def asked(step: str, outcomes: Path, project: Path) -> str:
+    """The same step, about whose items the tiers have been asked."""
+    home = project / ".tierflow"
+    if not outcomes.exists():
+        calibrated(step)
+        close_hands()
+        shutil.copytree(home / "calibrations", outcomes)
+        shutil.rmtree(home)
+    home.mkdir(mode=0o700)
+    shutil.copytree(outcomes, home / "calibrations")
+    return step
+
+
 class TestCalibrate:
     """`tierflow judge calibrate`."""
 
@@ -138,14 +159,14 @@ class TestStatusAndHands:
     def test_without_any_judge_it_says_what_to_run(self, project: Path) -> None:
         assert "tierflow judge calibrate" in run("status").stdout
 
-    def test_an_open_gate(self, step: str) -> None:
-        calibrated(step)
+    def test_an_open_gate(self, asked: str) -> None:
+        calibrated(asked)
         row = state()
         assert (row["gate"], row["state"], row["audits"]) == ("remainder@fast", "open", 0)
         assert "remainder@fast" in run("status").stdout
 
-    def test_a_hand_closes_and_opens_it(self, step: str) -> None:
-        calibrated(step)
+    def test_a_hand_closes_and_opens_it(self, asked: str) -> None:
+        calibrated(asked)
         assert run("close", "remainder@fast", "--why", "odd").exit_code == 0
         assert state()["state"] == "closed"
         assert state()["why"].endswith(": odd")
@@ -155,8 +176,8 @@ class TestStatusAndHands:
     def test_a_hand_cannot_open_what_is_not_proven(self, project: Path) -> None:
         assert "closed: no calibration" in run("open", "remainder@fast").stdout
 
-    def test_it_goes_by_the_age_that_the_cascade_allows(self, step: str) -> None:
-        calibrated(step)
+    def test_it_goes_by_the_age_that_the_cascade_allows(self, asked: str) -> None:
+        calibrated(asked)
         with closing(open_calibrations(settings())) as store:
             newest = store.newest("remainder@fast")
             assert newest is not None
@@ -167,22 +188,22 @@ class TestStatusAndHands:
                 assert row["state"] == word
                 assert row["why"].endswith(f"over the {allowed} allowed") == (word == "closed")
 
-    def test_the_cascades_own_age_is_in_the_calibration(self, step: str) -> None:
+    def test_the_cascades_own_age_is_in_the_calibration(self, asked: str) -> None:
         path = Path("sums.py")
         path.write_text(path.read_text().replace("audit=0", "audit=0, max_age_s=3600.0"))
-        calibrated(step)
+        calibrated(asked)
         with closing(open_calibrations(settings())) as store:
             newest = store.newest("remainder@fast")
         assert newest is not None
         assert newest.max_age_s == 3600
 
-    def test_it_says_what_a_running_step_was_told_last(self, step: str) -> None:
-        calibrated(step)
+    def test_it_says_what_a_running_step_was_told_last(self, asked: str) -> None:
+        calibrated(asked)
         assert (state()["last_refused"], state()["last_refusal"]) == (None, None)
         path = Path("sums.py")
         path.write_text(path.read_text().replace("Divide by seven", "Divide by 7"))
 
-        assert load_step(step).answer.fn("5").tier == "frontier"
+        assert load_step(asked).answer.fn("5").tier == "frontier"
 
         row = state()
         assert row["state"] == "open"
@@ -191,18 +212,18 @@ class TestStatusAndHands:
         said = f"remainder@fast was last refused {row['last_refused']}: {row['last_refusal']}\n"
         assert run("status").stdout.endswith(said)
 
-    def test_what_was_told_before_a_calibration_is_settled_by_it(self, step: str) -> None:
-        assert load_step(step).answer.fn("5").tier == "frontier"
+    def test_what_was_told_before_a_calibration_is_settled_by_it(self, asked: str) -> None:
+        assert load_step(asked).answer.fn("5").tier == "frontier"
         row = state()
         assert (row["gate"], row["why"]) == ("remainder@fast", "no calibration")
         assert "no calibration" in row["last_refusal"]
 
-        calibrated(step)
+        calibrated(asked)
 
         assert state()["last_refused"] is None
 
-    def test_what_people_are_to_review_is_counted(self, step: str) -> None:
-        calibrated(step)
+    def test_what_people_are_to_review_is_counted(self, asked: str) -> None:
+        calibrated(asked)
         assert state()["open_reviews"] == 0
         with closing(open_reviews(settings())) as queue:
             for at in range(3):

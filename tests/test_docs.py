@@ -22,7 +22,10 @@ def fenced(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_readmes_python_runs_on_the_embedded_models(tmp_path: Path) -> None:
+def test_the_readmes_python_runs_on_the_embedded_models(tmp_path: Path, minilm_home: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "encoder").symlink_to(minilm_home / "encoder")
     script = tmp_path / "readme.py"
     script.write_text("\n".join(fenced("python")), encoding="utf-8")
     environment = {
@@ -33,7 +36,7 @@ def test_the_readmes_python_runs_on_the_embedded_models(tmp_path: Path) -> None:
         env=environment
         | {
             "TIERFLOW_CONFIG": str(ROOT / "tierflow.toml"),
-            "TIERFLOW_HOME": str(tmp_path / "home"),
+            "TIERFLOW_HOME": str(home),
             "PREFECT_HOME": str(tmp_path / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         },

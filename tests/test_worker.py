@@ -126,8 +126,10 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, minilm_home: Path) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("site")
+    (home / "tierflow").mkdir(mode=0o700)
+    (home / "tierflow" / "encoder").symlink_to(minilm_home / "encoder")
     url = f"http://127.0.0.1:{free_port()}"
     keep = {
         name: value

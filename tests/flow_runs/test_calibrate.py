@@ -57,7 +57,10 @@ def report(flow_run_id: UUID) -> str:
     only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
         (found,) = [
-            each for each in client.read_artifacts(artifact_filter=only) if each.type == "markdown"
+            each
+            for each in client.read_artifacts(artifact_filter=only)
+            # Every flow run of steps has a report of its own as well.
+            if each.type == "markdown" and not str(each.key).endswith("-report")
         ]
     return str(found.data)
 

@@ -56,6 +56,7 @@ OURS: dict[str, Any] = {
     "rollout": Rollout("new", Variant(tier="frontier"), 0.5),
     "on_chunk": ignore,
     "deadline_s": 30.0,
+    "budget_usd": 0.5,
     "reason": "replies go to customers unread",
     "evaluate": (safety(), checked("ok", bool)),
 }

@@ -82,13 +82,23 @@ def is_usable(deployment: Deployment, environ: Mapping[str, str]) -> bool:
 
 
 def resolve(
-    catalogue: Catalogue, name: str, environ: Mapping[str, str], rules: Rules = ANYTHING
+    catalogue: Catalogue,
+    name: str,
+    environ: Mapping[str, str],
+    rules: Rules = ANYTHING,
+    *,
+    model: str | None = None,
 ) -> NamedTier:
     """Return a tier without the deployments that `rules` forbid or whose key is missing.
 
-    Raises UnknownTierError, PolicyError, or MissingKeyError when none is left.
+    `model`: only that one, by litellm's name; where the tier has no deployment of it, it is asked
+    as its provider serves it. Raises UnknownTierError, PolicyError, or MissingKeyError when none
+    is left.
     """
     tier = catalogue.get(name)
+    if model is not None:
+        alone = tuple(each for each in tier.deployments if each.model == model)
+        tier = tier.model_copy(update={"deployments": alone or (Deployment(model=model),)})
     allowed = rules.allowed(name, tier.deployments)
     usable = tuple(each for each in allowed if is_usable(each, environ))
     if not usable:

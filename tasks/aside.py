@@ -14,7 +14,7 @@ from .spec import Account
 from .step import Plan, Step
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["calibration", "evaluation", "route", "training"]
+Kind: TypeAlias = Literal["calibration", "evaluation", "route", "shadow", "training"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import wait
 from functools import partial
 from typing import Any, TypeVar
@@ -77,9 +77,15 @@ def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: 
         case Foreign(work):
             return work(lambda plan: drive(plan, hands, render))
         case Render(prompt):
-            return render(prompt)
+            prompted = render(prompt)
+            # In the background an async prompt function has a loop of its own.
+            return asyncio.run(_awaited(prompted)) if inspect.isawaitable(prompted) else prompted
         case _:
             return hands.perform(effect)
+
+
+async def _awaited(prompted: Awaitable[T]) -> T:
+    return await prompted
 
 
 def _limit(seconds: float) -> float | None:

@@ -16,7 +16,7 @@ from ..routing import NamedTier, resolve
 from ..routing.evaluators import Answered, Evaluator, Found
 from ..tracing import Row
 from .account import row_of
-from .aside import Aside
+from .aside import Aside, Kind
 from .ruled import rules_of
 from .spec import Evaluated, StepSpec, Surroundings
 from .step import Plan, Step, trail_until
@@ -51,7 +51,7 @@ def evaluate_if_due(step: Step[Any], answer: Answer[Any]) -> Plan[None]:
 
 def _evaluated(step: Step[Any], by: Evaluator, answer: Answer[Any], row: Row) -> Plan[None]:
     try:
-        for found in (yield from _found(step, by, answer)):
+        for found in (yield from found_of(step, by, answer)):
             yield Evaluated(row, found, by)
     except TierflowError as error:
         _LOG.warning("%s could not evaluate an answer of %s: %s", by.name, row.step, error)
@@ -67,15 +67,18 @@ def _evaluated(step: Step[Any], by: Evaluator, answer: Answer[Any], row: Row) ->
         )
 
 
-def _found(step: Step[Any], by: Evaluator, answer: Answer[Any]) -> Plan[Sequence[Found]]:
+def found_of(
+    step: Step[Any], by: Evaluator, answer: Answer[Any], kind: Kind = "evaluation"
+) -> Plan[Sequence[Found]]:
+    """Return what an evaluator finds of an answer. `kind`: for what; in the ledger it says so."""
     # On a clock of its own: the answer's is over.
-    step, aside = replace(step, started=step.around.clock()), Aside("evaluation")
+    step, aside = replace(step, started=step.around.clock()), Aside(kind)
     helpers = {name: step.evaluators[name] for name in by.tiers}
     deadline_s = min(
         (each.tier.deadline_s for each in helpers.values() if each.tier.deadline_s), default=None
     )
     answered: Answered[Any] = Answered(
-        request=replace(step.request, step=f"{step.spec.name} (evaluation)"),
+        request=replace(step.request, step=f"{step.spec.name} ({kind})"),
         text=answer.text,
         value=answer.value,
         latency_ms=answer.latency_ms,

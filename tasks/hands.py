@@ -28,6 +28,11 @@ from ..caching import (
 from ..caching.prefix import Keeper
 from ..errors import StoreError, TierflowError
 from ..prompting import close_registries
+from ..rollouts.enrolling import FAILURES, Enrolling
+from ..rollouts.enrolment import Compare, Enrol, MayShadow, Observe
+from ..rollouts.following import Following
+from ..rollouts.opening import open_rollouts
+from ..rollouts.pins import Pins, PrefectLabels
 from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
 from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
@@ -61,7 +66,6 @@ class Hands:
         self.ledger: Ledger = open_ledger(settings)
         self.client: ModelClient = LiteLLMClient(os.environ, telemetry=settings.telemetry)
         self.similar = open_similar_cache(settings)
-        self.recorder = Recorder(settings, self.store, self.similar)
         self.leases = Leases(self.store)
         self.flights = Flights()
         self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
@@ -71,6 +75,12 @@ class Hands:
         )
         self.spending = Spending(lambda: open_budgets(settings), time.monotonic)
         self.routes = ConsultingRoutes(lambda: open_routes(settings), time.monotonic)
+        self.rollouts = Enrolling(
+            Following(lambda: open_rollouts(settings), time.monotonic),
+            Pins(PrefectLabels()),
+            time.monotonic,
+        )
+        self.recorder = Recorder(settings, self.store, self.similar, self.rollouts)
         self._told: set[str] = set()
         self._closing = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
@@ -86,6 +96,7 @@ class Hands:
         self.guard.close()
         self.judges.close()
         self.routes.close()
+        self.rollouts.close()
         self.spending.close()
         self.similar.close()
         self.store.close()
@@ -129,7 +140,16 @@ class Hands:
             return self.settings.store_url is not None and self.guard.is_due
         is_long = isinstance(
             effect,
-            Resemble | Learn | Remember | Forget | ConsultRoute | Reserve | RunTests | Settle,
+            Resemble
+            | Learn
+            | Remember
+            | Forget
+            | ConsultRoute
+            | Enrol
+            | Observe
+            | Reserve
+            | RunTests
+            | Settle,
         )
         return is_long or self.settings.store_url is not None
 
@@ -150,6 +170,8 @@ class Hands:
                 return self.judges.perform(effect)
             case ConsultRoute(step):
                 return self.routes.known(step)
+            case Enrol() | MayShadow() | Observe() | Compare():
+                return self._perform_rollout(effect)
             case TellClosed():
                 return self._tell_closed(effect)
             case Tell() | TellExhausted():
@@ -208,6 +230,23 @@ class Hands:
         finally:
             with self._closing:
                 self._under_way.discard(key)
+
+    def _perform_rollout(self, effect: Enrol | MayShadow | Observe | Compare) -> Any:
+        if isinstance(effect, Observe) and self.rollouts.observe(effect):
+            said = (
+                f"{FAILURES} calls of the candidate failed in a row. This process answers by the "
+                "baseline until the rollout moves on."
+            )
+            notice("rollout-switched-off", effect.rollout, said)
+        match effect:
+            case Enrol():
+                return self.rollouts.enrol(effect)
+            case MayShadow():
+                return self.rollouts.may_shadow(effect)
+            case Compare():
+                return self.rollouts.compare(effect)
+            case _:
+                return None
 
     def _tell_closed(self, effect: TellClosed) -> None:
         key = f"{effect.flow_run_id} {effect.gate} {effect.cause} {effect.calibration}"

@@ -1,6 +1,7 @@
 """Plan: the life of one step, top to bottom. Decides only; drive.py carries out what it yields.
 
-1. pick the rollout's arm, and resolve the tiers: a wrong configuration fails before any call
+1. pick the rollout's arm (enrolled.py), and resolve the tiers: a wrong configuration fails before
+   any call
 2. render the prompt, build the request, find the budgets that hold for it
 3. leave out the cheaper tiers whose answers no judge has proven it can tell apart (gated.py), or
    go by what was learned of the step's route (routed.py)
@@ -11,35 +12,55 @@
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from ..caching import SemanticCache
 from ..prompting import NamedPrompt
 from ..request import Answer, Request, render
 from ..rollouts import Variant
+from ..rollouts.enrolment import Enrolment
 from ..routing import Chain, resolve
 from .cached import cached_or_asked
+from .enrolled import enrolled, observed, variant_of, varied
 from .evaluated import evaluate_if_due, evaluator_tiers
 from .gated import prompt_source, through_gates
 from .routed import through_route
 from .ruled import rules_of
+from .shadowed import shadow_if_due
 from .spec import Render, StepSpec, Surroundings
-from .step import Plan, Step, new_trail, reads_items, step_purse
+from .step import Plan, Step, new_trail, purse_for, reads_items
 
 T = TypeVar("T")
 
 
 def step_plan(spec: StepSpec[T], around: Surroundings) -> Plan[Answer[T]]:
     """Answer one step. Raises ConfigError before anything is asked, else what its tiers raise."""
-    arm, variant = _assigned(spec, around)
-    step = yield from begun(spec, around, arm, variant)
-    through = through_gates if spec.route is None else through_route
+    arm = yield from enrolled(spec, around)
+    answer: Answer[T] = yield from observed(arm, around, lambda: _answered(spec, around, arm))
+    return answer
+
+
+def _answered(spec: StepSpec[T], around: Surroundings, arm: Enrolment | None) -> Plan[Answer[T]]:
+    label = "" if arm is None else arm.label
+    step = yield from begun(spec, around, label, variant_of(spec, around, arm))
+    through = through_gates if step.spec.route is None else through_route
     chain, verdicts = yield from through(step)
     step = replace(step, chain=chain)
     step.trail.verdicts.extend(verdicts)
     answer: Answer[T] = yield step.within(cached_or_asked(step))
     yield from evaluate_if_due(step, answer)
+    yield from shadow_if_due(step, arm, answer, partial(_in_shadow, spec, around))
     return answer
+
+
+def _in_shadow(spec: StepSpec[T], around: Surroundings, arm: Enrolment) -> Plan[Step[T]]:
+    """Begin the candidate's step beside the baseline's: uncached, and nobody listens."""
+    unheard = replace(spec, cache=None, on_chunk=None, evaluate=(), budget_usd=None)
+    step = yield from begun(unheard, around, arm.label, variant_of(spec, around, arm))
+    chain, verdicts = yield from through_gates(step)
+    step.trail.verdicts.extend(verdicts)
+    return replace(step, chain=chain)
 
 
 def begun(
@@ -47,6 +68,7 @@ def begun(
 ) -> Plan[Step[T]]:
     """Return a step with its tiers resolved and its prompt rendered; nothing is asked yet."""
     started, variant = around.clock(), variant or Variant()
+    spec = varied(spec, variant)
     chain, asked = _chain(spec, variant, around), evaluator_tiers(spec, around)
     rendered = render((yield Render(variant.prompt)), spec.returns.write)
     request = Request(
@@ -64,7 +86,10 @@ def begun(
         prompt_id=rendered.prompt_id,
     )
     tiers = (*chain.tiers, *chain.helpers.values(), *asked.values())
-    purse = step_purse(spec, tiers, around, rendered.tenant)
+    budgets = around.settings.budgets
+    purse = purse_for(
+        budgets, spec.budget_usd, tiers, around, name=spec.name, tenant=rendered.tenant
+    )
     trail = new_trail(spec, chain, around, started, purse)
     # A named prompt is asked by the step's own function.
     other = None if isinstance(variant.prompt, NamedPrompt) else variant.prompt
@@ -82,16 +107,6 @@ def begun(
     )
 
 
-def _assigned(spec: StepSpec[Any], around: Surroundings) -> tuple[str, Variant]:
-    """Pick the arm of this flow run; outside of one there is nothing to be sticky to."""
-    unit = around.where.flow_run_id
-    if spec.rollout is None or unit is None:
-        return "", Variant()
-    arm = spec.rollout.arm_of(unit)
-    variant = spec.rollout.candidate if arm == "candidate" else Variant()
-    return f"{spec.rollout.name}/{arm}", variant
-
-
 def _chain(spec: StepSpec[Any], variant: Variant, around: Surroundings) -> Chain:
     rule, first, stronger = spec.cascade, variant.tier or spec.tier, spec.stronger
     if first in stronger:
@@ -102,8 +117,9 @@ def _chain(spec: StepSpec[Any], variant: Variant, around: Surroundings) -> Chain
         helpers = (*helpers, spec.cache.judge)
     names = (first, *stronger)
     rules = rules_of(spec, around)
-    tiers = {
-        name: resolve(around.settings.tiers, name, around.environ, rules)
-        for name in (*names, *helpers)
-    }
-    return Chain([tiers[name] for name in names], {name: tiers[name] for name in helpers}, rule)
+    catalogue, environ = around.settings.tiers, around.environ
+    tiers = {name: resolve(catalogue, name, environ, rules) for name in (*names, *helpers)}
+    in_order = [tiers[name] for name in names]
+    if variant.model is not None:
+        in_order[0] = resolve(catalogue, first, environ, rules, model=variant.model)
+    return Chain(in_order, {name: tiers[name] for name in helpers}, rule)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from ..caching import AnswerStore
 from ..caching.similar import SimilarCache
+from ..rollouts.enrolling import Enrolling
 from ..settings import Settings
 from ..tracing import Row
 from ..tracing.evaluations import Evaluation, Source, evaluation_of, open_evaluations, tell
@@ -16,11 +17,18 @@ from .rejection import Rejection
 class Recorder:
     """Takes evaluations in. Opens nothing before the first.
 
-    `answers`, `similar`: the caches that an answer may be taken out of.
+    `answers`, `similar`: the caches that an answer may be taken out of. `rollouts`: whose arms'
+    answers are evaluated.
     """
 
-    def __init__(self, settings: Settings, answers: AnswerStore, similar: SimilarCache) -> None:
-        self._answers, self._similar = answers, similar
+    def __init__(
+        self,
+        settings: Settings,
+        answers: AnswerStore,
+        similar: SimilarCache,
+        rollouts: Enrolling,
+    ) -> None:
+        self._answers, self._similar, self._rollouts = answers, similar, rollouts
         self._reject_below = settings.evaluations.reject_below
         self._store = open_evaluations(settings)
         self._sinks = open_sinks(settings.evaluations.sinks, os.environ)
@@ -58,6 +66,9 @@ class Recorder:
             # First: whoever hears of an error says it again, and to take back twice does no harm.
             Rejection.read(row.rejection).take_back(self._answers, self._similar)
         self._store.add(evaluation)
+        if evaluation.arm and evaluation.score is not None:
+            rollout = evaluation.arm.rpartition("/")[0]
+            self._rollouts.score(rollout, evaluation.ref, evaluation.name, evaluation.score)
         tell(evaluation, row.response_id)
         self._sinks.send(evaluation)
         return evaluation

@@ -7,6 +7,9 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import FlowRunContext, TaskRunContext
 
 from ..request import Answer, canonical_json
+from ..rollouts.enrolment import Enrol, Footing, enrolment
+from .enrolled import rollout_of
+from .hands import hands
 from .spec import StepSpec
 
 
@@ -40,9 +43,22 @@ class StepPolicy(CachePolicy):
                 "cascade": [spec.cascade.stronger, spec.cascade.identity] if spec.cascade else None,
                 "route": [spec.route.stronger, spec.route.identity] if spec.route else None,
                 "sampling": spec.sampling.given(),
-                "arm": spec.rollout.arm_of(unit) if spec.rollout and unit else None,
+                "arm": _arm(spec, unit),
             }
         )
+
+
+def _arm(spec: StepSpec[Any], flow_run_id: str | None) -> str | None:
+    """Return what decides the arm, but for inputs, which other policies key."""
+    rollout = rollout_of(spec, hands().surroundings(None, None))
+    if rollout is None:
+        return None
+    footing: Footing | None = hands().perform(Enrol(rollout.name, flow_run_id))
+    if footing is None:
+        return None
+    if footing.state.terms.assign_by == "run":
+        return enrolment(footing, footing.run).label if footing.run else None
+    return f"{footing.state.phase} {footing.pin}"
 
 
 def with_step_keyed(options: dict[str, Any]) -> dict[str, Any]:

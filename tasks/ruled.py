@@ -5,23 +5,27 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..policy import Rules
+from ..rollouts import Rollout
 from .spec import StepSpec, Surroundings
 
 T = TypeVar("T")
 
 
 def rules_of(spec: StepSpec[Any], around: Surroundings) -> Rules:
-    """Return the rules for a step's tiers.
+    """Return the rules for a step's tiers."""
+    return around.settings.policy.rules(spec.tags)
 
-    Raises PolicyError where they forbid the first tier of either arm of its rollout: also in runs
-    of the other arm, because a step that fails for a share of the runs is found out late.
+
+def check_arms(spec: StepSpec[Any], rollout: Rollout, around: Surroundings) -> None:
+    """Raise PolicyError where the rules forbid the first tier of either arm of a step's rollout.
+
+    Also in runs of the other arm: a step that fails for a share of the runs is found out late.
     """
-    rules, catalogue = around.settings.policy.rules(spec.tags), around.settings.tiers
-    candidate = spec.rollout.candidate.tier if spec.rollout else None
-    if rules and candidate is not None:
-        for name in (spec.tier, candidate):
+    rules, catalogue = rules_of(spec, around), around.settings.tiers
+    for arm in (rollout.baseline, rollout.candidate):
+        name = arm.tier or spec.tier
+        if rules:
             rules.allowed(name, catalogue.get(name).deployments)
-    return rules
 
 
 def with_run_tags(spec: StepSpec[T], tags: Iterable[str]) -> StepSpec[T]:

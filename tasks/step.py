@@ -1,9 +1,10 @@
 """Step: one LLM step under way, and how it ends in the ledger, well or badly."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from ..budgets import Budget
 from ..caching import ExactCache, Labels, prefix_key
 from ..request import Answer, Request
 from ..routing import Chain, NamedTier, Trail, temperature_of
@@ -105,19 +106,26 @@ def trail_until(
     return Trail(left_s=lambda: ends - around.clock(), purse=purse)
 
 
-def step_purse(
-    spec: StepSpec[Any], tiers: Iterable[NamedTier], around: Surroundings, tenant: str
+def purse_for(
+    budgets: Sequence[Budget],
+    own_usd: float | None,
+    tiers: Iterable[NamedTier],
+    around: Surroundings,
+    *,
+    name: str,
+    tenant: str,
 ) -> Purse | None:
-    """Return the budgets that a step is paid from, None for none. `tiers`: all it might ask.
+    """Return the budgets that a step of that name is paid from, None for none.
 
-    Raises ConfigError where one holds for a deployment without a price.
+    `own_usd`: the step's own, a flow run. `tiers`: all it might ask. Raises ConfigError where a
+    budget holds for a deployment without a price.
     """
-    budgets, where = around.settings.budgets, around.where
-    if not budgets and spec.budget_usd is None:
+    if not budgets and own_usd is None:
         return None
+    where = around.where
     run = where.flow_run_id or where.task_run_id or around.new_ref()
-    spender = Spender(spec.name, run, where.flow or "", tenant)
-    purse = purse_of(budgets, spec.budget_usd, spender, around.now)
+    spender = Spender(name, run, where.flow or "", tenant)
+    purse = purse_of(budgets, own_usd, spender, around.now)
     if purse is not None:
         for tier in tiers:
             refuse_unpriced(purse, tier.tier.deployments)

@@ -251,7 +251,7 @@ def names(of: Callable[..., Any]) -> list[str]:
 def test_positions_and_defaults_are_those_of_the_real_values() -> None:
     assert names(Cascade)[:4] == ["to", "judge", "threshold", "max_loss"]
     assert names(Rollout)[:2] == ["name", "candidate"]
-    assert names(Variant) == ["prompt", "tier"]
+    assert names(Variant)[:2] == ["prompt", "tier"]
     assert Cascade("frontier", schema()).max_loss == lint_found.MAX_LOSS
     assert names(Route)[0] == "to"
     known = decorator.ChangedOptions.__optional_keys__ - TaskOptions.__optional_keys__

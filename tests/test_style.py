@@ -47,6 +47,9 @@ FACE = {
     "cli_prompt.py",
     "cli_quality.py",
     "cli_report.py",
+    "cli_rollout.py",
+    "cli_rollout_lint.py",
+    "cli_rollout_verbs.py",
     "cli_route.py",
     "cli_steps.py",
 }

@@ -2,19 +2,12 @@
 
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
@@ -31,6 +24,7 @@ from pydantic import BaseModel
 
 import tierflow
 from tests.screens import HAS_BROWSER, Shown, needs_browser, open_browser, shown_images
+from tests.servers import free_port, is_up, prefect, running, wait_for
 from tierflow.tracing.pictures import DARK, GROUND
 from tierflow.tracing.run_report.contents import COLUMN_PX
 
@@ -39,8 +33,6 @@ ROOT = Path(tierflow.__file__).parents[1]
 DEPLOYED: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 POOL = "tierflow"
 TICKETS = 6
-PATIENCE_S = 300.0
-"""Far above what any step takes: only a hanging one reaches it."""
 
 
 @pytest.mark.parametrize("deployment", DEPLOYED["deployments"], ids=lambda each: each["name"])
@@ -158,64 +150,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, minilm_home: Path) -> Iterato
             SyncPrefectClient(f"{url}/api") as client,
         ):
             yield Site(client, url)
-
-
-@contextmanager
-def running(command: list[str], environ: dict[str, str], log: Path) -> Generator[None]:
-    """A `prefect` process in a group of its own, which ends with the block, children and all."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *command],
-            cwd=ROOT,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield
-        except BaseException:
-            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
-            raise
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def prefect(command: list[str], environ: dict[str, str]) -> None:
-    full = [sys.executable, "-m", "prefect", *command]
-    done = subprocess.run(
-        full, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def wait_for(look: Callable[[], T | None], what: str) -> T:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.5)
-    pytest.fail(f"Waited {PATIENCE_S:.0f} s for {what}.")
-
-
-def is_up(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5.0).is_success
-    except httpx.TransportError:
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def prefixed(run: TaskRun, prefix: str) -> str:

@@ -4,7 +4,7 @@ from .caching import ExactCache, SemanticCache
 from .errors import TierflowError
 from .prompting import prompt
 from .request import Answer, Chunk, Prompt, Sampling, Usage, Verdict
-from .rollouts import Rollout, Variant
+from .rollouts import Rollout, Variant, cost_per_task, error_rate, p95_latency, quality
 from .routing import (
     Cascade,
     Route,
@@ -47,15 +47,19 @@ __all__ = [
     "autoevals_scorer",
     "checked",
     "confidence",
+    "cost_per_task",
+    "error_rate",
     "groundedness",
     "judged",
     "llm_task",
     "matches",
     "model_judge",
+    "p95_latency",
     "pairwise_judge",
     "passes",
     "prompt",
     "pydantic_evaluator",
+    "quality",
     "record_evaluation",
     "safety",
     "schema",

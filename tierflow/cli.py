@@ -20,6 +20,7 @@ from .cli_plan import cache_plan
 from .cli_prompt import prompt
 from .cli_quality import quality
 from .cli_report import last_flow_run, report
+from .cli_rollout import rollout
 from .cli_route import route
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
@@ -125,6 +126,7 @@ cli.add_command(lint)
 cli.add_command(prompt)
 cli.add_command(quality)
 cli.add_command(report)
+cli.add_command(rollout)
 cli.add_command(route)
 cache.add_command(cache_plan)
 

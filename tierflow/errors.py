@@ -24,6 +24,7 @@ TierflowError
 ├── BatchError                   some items of a batch have no answer
 ├── ReviewError                  what a person reviews is gone, or somebody was faster
 ├── EvaluationError              an evaluation is of no known answer, or says nothing that is kept
+├── RolloutError                 a rollout cannot be changed that way
 └── StoreError                   the cache or the ledger cannot be used
 """
 
@@ -218,6 +219,10 @@ class ReviewError(TierflowError):
 
 class EvaluationError(TierflowError):
     """An evaluation is of an answer that the ledger does not know, or says nothing that is kept."""
+
+
+class RolloutError(TierflowError):
+    """A rollout cannot be changed that way from where it stands, or somebody else was faster."""
 
 
 class StoreError(TierflowError):

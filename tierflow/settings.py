@@ -269,10 +269,19 @@ class Settings(BaseSettings):
     breaker: BreakerSettings = BreakerSettings()
     policy: Policy = Policy()
     budgets: tuple[Budget, ...] = ()
+    rollouts: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        description="what is tried, by name; rollouts/configured.py reads it",
+    )
     telemetry: TelemetrySettings = TelemetrySettings()
     evaluations: EvaluationsSettings = EvaluationsSettings()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
+    )
+    rollout_store: Literal["", "prefect"] = Field(
+        default="",
+        description="prefect: rollouts are kept as Variables of the Prefect server, for teams that "
+        "share nothing else; empty: where all else is",
     )
     encoder: str = Field(
         default="minilm", description="minilm, or a sentence-transformers model: name or folder"

@@ -9,7 +9,9 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from tests.conftest import PRICES, Catalogue
 from tests.fakes import Fail, FakeProvider, Say
-from tierflow import Rollout, Variant
+from tests.rollouts.started import begun_at
+from tierflow import Variant
+from tierflow.rollouts import arm_of
 
 from .runs import ON_A_SERVER, cost_tables, echo, judged, run_flow, run_id, shortly, task_runs, usd
 
@@ -129,28 +131,25 @@ class TestRollouts:
         return run_flow(lambda: step("a")).result()
 
     def test_all_steps_of_a_run_have_the_same_arm_and_show_it(self, echoing: FakeProvider) -> None:
-        rollout = Rollout("halves", Variant(tier="standard"), 0.5)
+        rollout = begun_at(0.5, "halves", Variant(tier="standard"))
         step = echo.with_options(rollout=rollout, cache=None)
         for _ in range(3):
             state = run_flow(lambda: step.map(["a", "b", "c"]).result())
             runs = task_runs(run_id(state), 3)
             (arm,) = {tag for run in runs for tag in run.tags if tag.startswith("arm: ")}
-            assert arm == f"arm: halves/{rollout.arm_of(str(run_id(state)))}"
+            assert arm == f"arm: halves/{arm_of('halves', str(run_id(state)), 0.5)}"
             tier = "standard" if arm.endswith("candidate") else "fast"
             assert {f"tier: {tier}" in run.tags for run in runs} == {True}
 
     def test_the_arms_never_share_answers(self, echoing: FakeProvider) -> None:
         # The candidate changes nothing, so that nothing but the arm tells the requests apart.
-        arms = [Rollout("same", Variant(), share) for share in (0.0, 1.0, 0.0, 1.0)]
-        steps = [echo.with_options(rollout=rollout) for rollout in arms]
-        for step in steps:
-            assert self.ask(step) == "re: a"
+        for weight in (0.0, 1.0, 0.0, 1.0):
+            assert self.ask(echo.with_options(rollout=begun_at(weight, "same"))) == "re: a"
         assert len(echoing.calls) == 2
 
-    @pytest.mark.parametrize(("share", "asked"), [(0.0, "a"), (1.0, "short a")])
+    @pytest.mark.parametrize(("weight", "asked"), [(0.0, "a"), (1.0, "short a")])
     def test_the_candidates_prompt_is_asked_in_its_arm_only(
-        self, echoing: FakeProvider, share: float, asked: str
+        self, echoing: FakeProvider, weight: float, asked: str
     ) -> None:
-        shorter = Variant(prompt=shortly)
-        step = echo.with_options(rollout=Rollout("shorter", shorter, share))
-        assert self.ask(step) == f"re: {asked}"
+        shorter = begun_at(weight, "shorter", Variant(prompt=shortly))
+        assert self.ask(echo.with_options(rollout=shorter)) == f"re: {asked}"

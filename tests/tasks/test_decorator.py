@@ -53,7 +53,7 @@ OURS: dict[str, Any] = {
     "cascade": Cascade("frontier", confidence(), max_loss=None),
     "cache": None,
     "sampling": Sampling(temperature=0, max_tokens=9),
-    "rollout": Rollout("new", Variant(tier="frontier"), 0.5),
+    "rollout": Rollout("new", Variant(tier="frontier")),
     "on_chunk": ignore,
     "deadline_s": 30.0,
     "budget_usd": 0.5,

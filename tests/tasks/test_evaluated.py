@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Catalogue
 from tests.fakes import Fail, FakeProvider, Hang, Say
 from tests.fakes.backend import FakeBackend
+from tests.rollouts.started import answered_by
 from tests.tasks.conftest import Rows
 from tests.tasks.teller import told
 from tests.tasks.ways import Way, both_ways, plain, settled
@@ -22,8 +23,6 @@ from tierflow import (
     Cascade,
     ExactCache,
     Prompt,
-    Rollout,
-    Variant,
     autoevals_scorer,
     checked,
     confidence,
@@ -362,8 +361,7 @@ class TestConfigured:
         def of_acme(ask: str) -> Prompt:
             return Prompt(ask=ask, tenant="acme")
 
-        rollout = Rollout("v2", Variant(), share=1.0)
-        step = way.step(of_acme, rollout=rollout, evaluate=[HELPFUL])
+        step = way.step(of_acme, rollout=answered_by("candidate", "v2"), evaluate=[HELPFUL])
         answer = step.within(_in_flow_run, "Where?")
         (found,) = kept(answer.ref)
         assert (found.arm, found.tenant, found.flow_run_id) == ("v2/candidate", "acme", "run")

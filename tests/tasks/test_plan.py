@@ -1,10 +1,11 @@
 """The plan of a step, driven by hand: what it asks for, in which order, and what it makes of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.tasks.world import AT, KEYS, NOW, STORED, World, a_spec, in_a_flow
+from tests.tasks.world import AT, KEYS, NOW, STORED, World, a_spec, footing, in_a_flow
 from tierflow import Cascade, ExactCache, Prompt, Rollout, Sampling, Usage, Variant, confidence
 from tierflow.caching import Find, Keep, Labels, Lease, Once, Release, prefix_key, request_key
 from tierflow.errors import (
@@ -170,24 +171,23 @@ def test_failed_attempts_are_counted_in_the_row(around: Surroundings) -> None:
 
 # --- rollouts, and where it ran
 
-EVERYONE = Rollout("new", Variant(prompt=str.upper, tier="frontier"), 1.0)
-NOBODY = Rollout("new", Variant(prompt=str.upper, tier="frontier"), 0.0)
+NEW = Rollout("new", Variant(prompt=str.upper, tier="frontier"))
 
 
 @pytest.mark.parametrize(
-    ("rollout", "arm", "prompt", "tier"),
+    ("weight", "arm", "prompt", "tier"),
     [
-        (EVERYONE, "new/candidate", str.upper, "frontier"),
-        (NOBODY, "new/baseline", None, "fast"),
+        (1.0, "new/candidate", str.upper, "frontier"),
+        (0.0, "new/baseline", None, "fast"),
         (None, "", None, "fast"),
     ],
-    ids=["candidate", "baseline", "no rollout"],
+    ids=["candidate", "baseline", "not started"],
 )
 def test_the_arm_picks_prompt_and_tier_and_is_written_down(
-    around: Surroundings, rollout: Rollout | None, arm: str, prompt: Any, tier: str
+    around: Surroundings, weight: float | None, arm: str, prompt: Any, tier: str
 ) -> None:
-    world = World()
-    answer = world.play(step_plan(a_spec(rollout=rollout), in_a_flow(around)))
+    world = World(footing=None if weight is None else footing("new", weight))
+    answer = world.play(step_plan(a_spec(rollout=NEW), in_a_flow(around)))
     assert world.of(Render) == [Render(prompt)]
     assert (answer.tier, answer.arm, world.row.arm) == (tier, arm, arm)
     (ask,) = world.of(Ask)
@@ -195,8 +195,8 @@ def test_the_arm_picks_prompt_and_tier_and_is_written_down(
 
 
 def test_outside_of_a_flow_there_is_no_arm(around: Surroundings) -> None:
-    world = World()
-    answer = world.play(step_plan(a_spec(rollout=EVERYONE), around))
+    world = World(footing=replace(footing("new", 1.0), run=None))
+    answer = world.play(step_plan(a_spec(rollout=NEW), around))
     assert (answer.arm, answer.tier) == ("", "fast")
 
 

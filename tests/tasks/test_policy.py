@@ -89,9 +89,9 @@ def test_of_several_tags_the_lowest_limit_holds(around: Surroundings) -> None:
         {"cascade": Cascade(("standard", "frontier"), confidence(), max_loss=None)},
         {"cascade": Cascade("standard", agreement("frontier"), max_loss=None)},
         {"cache": SemanticCache(judge="frontier")},
-        {"rollout": Rollout("new", Variant(tier="frontier"), 0.0)},
-        {"rollout": Rollout("new", Variant(tier="frontier"), 1.0)},
-        {"rollout": Rollout("new", Variant(tier="fast"), 1.0), "tier": "frontier"},
+        {"rollout": Rollout("new", Variant(tier="frontier"))},
+        {"rollout": Rollout("new", Variant(tier="fast")), "tier": "frontier"},
+        {"rollout": Rollout("new", Variant(), Variant(tier="frontier"))},
     ],
     ids=[
         "cascade",
@@ -99,9 +99,9 @@ def test_of_several_tags_the_lowest_limit_holds(around: Surroundings) -> None:
         "longer cascade",
         "judge",
         "judge of the cache",
-        "candidate that nobody gets",
         "candidate",
         "baseline of a candidate",
+        "baseline",
     ],
 )
 def test_whatever_a_step_might_ask_is_held_to_the_limit(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Say
+from tests.rollouts.started import answered_by
 from tests.tasks.conftest import Rows
 from tests.tasks.remainders import ITEMS, Remainder, a_cascade, cheaply, seventh
 from tests.tasks.ways import Way, both_ways, settled
@@ -83,7 +84,7 @@ def in_a_run(around: Surroundings) -> Surroundings:
 
 
 def a_candidate(reference: str) -> Rollout:
-    return Rollout("new", Variant(prompt=prompt(reference)), 1.0)
+    return answered_by("candidate", "new", Variant(prompt=prompt(reference)))
 
 
 def test_a_step_asks_in_the_words_of_the_alias_and_says_which(

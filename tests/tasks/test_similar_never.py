@@ -10,9 +10,10 @@ import pytest
 
 from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Say
+from tests.rollouts.started import answered_by
 from tests.tasks.paraphrases import FRESH, LESSONS, MATTER_OF, TERMS, about, question_in
 from tests.tasks.ways import Step, Way, both_ways
-from tierflow import Cascade, Prompt, Rollout, Sampling, Variant, schema
+from tierflow import Cascade, Prompt, Sampling, schema
 from tierflow.tasks import hands
 from tierflow.tasks.spec import Surroundings
 
@@ -146,7 +147,7 @@ def test_nothing_is_served_across_result_types(
 
 def test_nothing_is_served_across_the_arms_of_a_rollout(way: Way, taught: Path) -> None:
     del taught
-    step = way.step(about, cache=TERMS, rollout=Rollout("new", Variant(), 1.0))
+    step = way.step(about, cache=TERMS, rollout=answered_by("candidate", "new"))
 
     def in_a_flow(around: Surroundings) -> Surroundings:
         return replace(around, where=replace(around.where, flow_run_id="run-1"))

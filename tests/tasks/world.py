@@ -22,6 +22,8 @@ from tierflow.caching import (
 )
 from tierflow.caching.similar import Finding
 from tierflow.request import Reply, Stored
+from tierflow.rollouts.enrolment import Enrol, Footing, Observe, Pin
+from tierflow.rollouts.state import Epoch, RolloutState
 from tierflow.routing import Ask, Pause, Rank
 from tierflow.routing.effects import Standing
 from tierflow.tasks.returns import Returns
@@ -44,6 +46,7 @@ class World:
     leads: bool = True
     finding: Finding | None = None
     leases: list[bool] = field(default_factory=list[bool])
+    footing: Footing | None = None
     cut_off: set[int] = field(default_factory=set[int])
     seen: list[Any] = field(default_factory=list[Any])
 
@@ -63,7 +66,7 @@ class World:
             except BaseException as error:  # noqa: BLE001  # the plan decides what it means
                 send = _throwing(plan, error)
 
-    def carry_out(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
+    def carry_out(self, effect: object) -> Any:  # noqa: C901, PLR0911  # one an effect
         """Return what an effect sends back."""
         match effect:
             case Render():
@@ -82,8 +85,18 @@ class World:
                 return self.leases.pop(0) if self.leases else True
             case Resemble():
                 return self.finding
+            case Enrol():
+                return self.footing
             case (
-                Keep() | Learn() | Remember() | Forget() | Account() | Release() | Pause() | Later()
+                Keep()
+                | Learn()
+                | Remember()
+                | Forget()
+                | Account()
+                | Release()
+                | Pause()
+                | Later()
+                | Observe()
             ):
                 return None
             case _:
@@ -139,6 +152,14 @@ def _throwing(plan: Generator[Any, Any, Any], error: BaseException) -> Callable[
 def in_a_flow(around: Surroundings, run: str = "run-1") -> Surroundings:
     where = Where(AT, flow_run_id=run, flow="inbox", task_run_id="task-1")
     return Surroundings(around.settings, around.environ, where, around.clock)
+
+
+def footing(name: str, weight: float, **options: Any) -> Footing:
+    """Where a rollout stands that goes on under a weight, for the run of `in_a_flow`."""
+    epoch = Epoch(number=3, weight=weight, step=0, since=NOW)
+    given: dict[str, Any] = {"phase": "progressing", "epochs": (epoch,), **options}
+    state = RolloutState(rollout=name, **given)
+    return Footing(state, Pin.of(state), "run-1")
 
 
 def a_spec(returns: Any = str, **options: Any) -> StepSpec[Any]:

@@ -1,0 +1,182 @@
+"""Rollout report: where a rollout stands and why, as Markdown and as JSON. Computes only."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+from .controller import Judgement, Reading
+from .pictures import differences_picture
+from .state import RolloutState
+
+_MOST_STEPS = 30
+_VERDICTS = {"failed": "**harmed**", "successful": "no harm", "inconclusive": "not decided"}
+
+
+def markdown(
+    state: RolloutState, judgement: Judgement, history: Sequence[RolloutState] = ()
+) -> str:
+    """Return what to read: why it stands so, what both arms show, and how it came there."""
+    return "\n".join(
+        (
+            f"# {_cell(state.rollout)}: {headline(state)}",
+            "",
+            f"{_cell(why(state, judgement))}.",
+            "",
+            *_how_to_go_on(state),
+            *_shown(judgement.readings),
+            *_history(history),
+        )
+    )
+
+
+def headline(state: RolloutState) -> str:
+    """Say where a rollout stands, in a few words."""
+    match state.phase:
+        case "pending":
+            return "not started"
+        case "healthy":
+            return "the candidate has taken over"
+        case "degraded":
+            return "taken back, the baseline answers"
+        case _:
+            where = f"step {state.step + 1} of {len(state.terms.steps)}"
+            share = "in the shadow" if state.weight == 0 else f"{percent(state.weight)} of units"
+            return f"{state.phase}, {share} ({where})"
+
+
+def why(state: RolloutState, judgement: Judgement) -> str:
+    """Say why it stands so; of one that is going on, also what it waits for."""
+    if state.phase == "progressing" and judgement.kind == "hold":
+        return judgement.reason.rstrip(".")
+    return state.reason.rstrip(".") or judgement.reason.rstrip(".")
+
+
+def percent(weight: float) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * weight:.4g} %"
+
+
+def as_json(
+    state: RolloutState, judgement: Judgement, history: Sequence[RolloutState] = ()
+) -> dict[str, Any]:
+    """Return all of it as JSON data. Bounds that are not there are None."""
+    return {
+        **state_json(state),
+        "why": why(state, judgement),
+        "verdict": judgement.kind,
+        "readings": [_reading_json(each) for each in judgement.readings],
+        "history": [state_json(each) for each in history],
+    }
+
+
+def state_json(state: RolloutState) -> dict[str, Any]:
+    """Return where a rollout stands as JSON data."""
+    return {
+        "rollout": state.rollout,
+        "revision": state.revision,
+        "phase": state.phase,
+        "step": state.step,
+        "steps": list(state.terms.steps),
+        "weight": state.weight,
+        "reason": state.reason,
+        "by": state.by,
+        "at": iso(state.at),
+    }
+
+
+def iso(at: float) -> str:
+    """Return Unix seconds as a date and time in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _reading_json(reading: Reading) -> dict[str, Any]:
+    found = reading.difference
+    numbers = (None, None, None) if found is None else (found.estimate, found.low, found.high)
+    estimate, low, high = (None if n is None or not isfinite(n) else n for n in numbers)
+    return {
+        "metric": reading.metric,
+        "role": reading.role,
+        "verdict": reading.verdict,
+        "difference": estimate,
+        "low": low,
+        "high": high,
+        "margin": reading.margin,
+        "harm_by_chance": reading.harm,
+        "no_harm_by_chance": reading.no_harm,
+        "candidate": reading.candidate,
+        "baseline": reading.baseline,
+    }
+
+
+def _how_to_go_on(state: RolloutState) -> Iterable[str]:
+    if state.phase == "paused":
+        # Backticks end where the name's own would begin.
+        name = state.rollout.replace("`", "'")
+        yield (
+            f"It waits for a person: run the deployment `approve-rollout` with `rollout={name}` in "
+            f"this UI, or one of `tierflow rollout promote|resume|abort {name}`."
+        )
+        yield ""
+
+
+def _shown(readings: Sequence[Reading]) -> Iterable[str]:
+    if not readings:
+        return
+    yield from ("## What both arms show", "")
+    drawn = [each for each in readings if each.difference is not None and each.candidate]
+    if drawn:
+        yield f"![Differences with always-valid intervals]({differences_picture(drawn)})"
+        yield ""
+        yield (
+            "The candidate's mean less the baseline's, and bounds that hold however often one "
+            "looks. Dashed: from there on it is worse than is allowed; the tinted side is well."
+        )
+        yield ""
+    headings = ("metric", "role", "verdict", "difference", "harm by chance", "no harm by chance")
+    yield f"| {' | '.join((*headings, 'candidate', 'baseline'))} |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for each in readings:
+        cells = (
+            _cell(each.metric),
+            each.role,
+            _VERDICTS[each.verdict],
+            str(each.difference or "unknown"),
+            f"{each.harm:.2g}",
+            f"{each.no_harm:.2g}",
+            f"{each.candidate:,}",
+            f"{each.baseline:,}",
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _history(history: Sequence[RolloutState]) -> Iterable[str]:
+    if not history:
+        return
+    yield from (
+        "## How it came there",
+        "",
+        "| revision | at | phase | step | weight | by | why |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    )
+    for each in reversed(history[-_MOST_STEPS:]):
+        cells = (
+            str(each.revision),
+            iso(each.at),
+            each.phase,
+            str(each.step + 1),
+            percent(each.weight),
+            _cell(each.by),
+            _cell(each.reason),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if len(history) > _MOST_STEPS:
+        yield ""
+        yield f"The newest {_MOST_STEPS} of {len(history)}: `tierflow rollout history` has all."
+
+
+def _cell(text: str) -> str:
+    """Return a text that people wrote so that it breaks no table and is no markup."""
+    plain = " ".join(text.split())
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>|#" else letter for letter in plain)

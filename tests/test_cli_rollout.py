@@ -1,0 +1,216 @@
+"""`tierflow rollout`: verbs from the command line, and what is said of where a rollout stands."""
+
+import getpass
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.rollouts.filed import FiledRollouts
+from tests.rollouts.observed import a_rollout, begun, seen
+from tierflow.cli import cli
+from tierflow.errors import RolloutError
+from tierflow.rollouts.state import RolloutState
+from tierflow.rollouts.store import Rollouts
+from tierflow.rollouts.verbs import pause, promote
+
+TOML = """
+[rollouts.triage-v2]
+steps = [10, 50, 100]
+min_units = 200
+candidate.classify = { tier = "standard" }
+"""
+STEP = """
+from tierflow import Prompt, Rollout, Variant, llm_task
+
+@llm_task(tier="fast", rollout=Rollout("coded", Variant(tier="standard"), steps=[20, 100]))
+def classify(text: str) -> Prompt:
+    return Prompt(ask=text)
+
+@llm_task(tier="fast")
+def plain(text: str) -> Prompt:
+    return Prompt(ask=text)
+"""
+
+
+@pytest.fixture
+def store(project: Path) -> Iterator[Rollouts]:
+    (project / "tierflow.toml").write_text(TOML)
+    (project / "steps.py").write_text(STEP)
+    opened = FiledRollouts(project / ".tierflow" / "rollouts.db")
+    yield opened
+    opened.close()
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["rollout", *words])
+
+
+def done(*words: str) -> str:
+    ended = run(*words)
+    assert ended.exit_code == 0, (ended.output, ended.exception)
+    return ended.stdout
+
+
+def told(*words: str) -> Any:
+    return json.loads(done(*words, "--json"))
+
+
+def newest(store: Rollouts, name: str = "triage-v2") -> RolloutState:
+    found = store.newest(name)
+    assert found is not None
+    return found
+
+
+class TestStart:
+    """`tierflow rollout start`."""
+
+    def test_it_takes_the_terms_of_the_file(self, store: Rollouts) -> None:
+        said = done("start", "triage-v2", "--why", "prompt of May")
+        assert said.startswith("triage-v2: progressing, 10 % of units (step 1 of 3).")
+        state = newest(store)
+        assert (state.by, state.reason) == (getpass.getuser(), "Started: prompt of May")
+        assert state.terms.min_units == 200
+
+    def test_it_takes_those_of_a_step(self, store: Rollouts) -> None:
+        found = told("start", "coded", "steps.py:classify", "--by", "Ada")
+        assert (found["steps"], found["weight"], found["by"]) == ([20, 100], 0.2, "Ada")
+        assert newest(store, "coded").terms.steps == (20, 100)
+
+    @pytest.mark.parametrize(
+        ("words", "wanted"),
+        [
+            (("other",), r"no \[rollouts\.other\]\. Known: triage-v2"),
+            (("triage-v2", "steps.py:plain"), "has no rollout, not 'triage-v2'"),
+            (("triage-v2", "steps.py:classify"), "has the rollout 'coded', not 'triage-v2'"),
+        ],
+    )
+    def test_what_has_no_terms_is_refused(
+        self, store: Rollouts, words: tuple[str, ...], wanted: str
+    ) -> None:
+        with pytest.raises(RolloutError, match=wanted):
+            raise run("start", *words).exception or AssertionError
+        assert store.names() == []
+
+    def test_two_places_with_other_terms_are_refused(self, store: Rollouts, project: Path) -> None:
+        text = TOML.replace("triage-v2", "coded")
+        (project / "tierflow.toml").write_text(text)
+        assert "other terms" in str(run("start", "coded", "steps.py:classify").exception)
+
+    def test_a_second_start_is_refused(self, store: Rollouts) -> None:
+        done("start", "triage-v2")
+        assert "progressing already" in str(run("start", "triage-v2").exception)
+        assert len(store.history("triage-v2")) == 1
+
+
+class TestVerbs:
+    """What people do to one that was started."""
+
+    def test_a_life_of_a_rollout(self, store: Rollouts) -> None:
+        done("start", "triage-v2")
+        assert told("pause", "triage-v2", "--why", "lunch")["phase"] == "paused"
+        assert newest(store).reason == "lunch"
+        assert told("resume", "triage-v2")["phase"] == "progressing"
+        assert told("set-weight", "triage-v2", "33%")["weight"] == 0.33
+        assert told("promote", "triage-v2", "--why", "well")["weight"] == 0.5
+        assert newest(store).reason == "Promoted by hand: well"
+        assert told("promote", "triage-v2", "--full")["phase"] == "healthy"
+        assert told("undo", "triage-v2")["phase"] == "degraded"
+        assert told("retry", "triage-v2")["weight"] == 0.1
+        assert told("abort", "triage-v2", "--why", "no")["phase"] == "degraded"
+        assert [each["revision"] for each in told("history", "triage-v2")] == list(range(1, 10))
+
+    def test_aborting_what_rests_changes_nothing_and_is_no_error(self, store: Rollouts) -> None:
+        done("start", "triage-v2")
+        done("abort", "triage-v2")
+        assert "is degraded, so there is nothing to abort" in done("abort", "triage-v2")
+        assert not told("abort", "triage-v2")["changed"]
+        assert len(store.history("triage-v2")) == 2
+
+    def test_aborting_what_nobody_started_is_an_error(self, store: Rollouts) -> None:
+        done("start", "triage-v2")
+        with pytest.raises(RolloutError, match="Started: triage-v2"):
+            raise run("abort", "triage-v3").exception or AssertionError
+
+    @pytest.mark.parametrize("weight", ["half", "101", "-1", "nan"])
+    def test_what_is_no_percentage_is_not_understood(self, store: Rollouts, weight: str) -> None:
+        done("start", "triage-v2")
+        ended = run("set-weight", "triage-v2", "--", weight)
+        assert ended.exit_code == 2
+        assert "from 0 to 100" in ended.output
+
+    def test_a_verb_that_makes_no_sense_says_so(self, store: Rollouts) -> None:
+        done("start", "triage-v2")
+        assert "nothing to resume" in str(run("resume", "triage-v2").exception)
+        assert "`abort` ends" in str(run("undo", "triage-v2").exception)
+
+
+class TestGet:
+    """`tierflow rollout get`, `list` and `history`."""
+
+    def test_it_says_where_it_stands_and_what_both_arms_show(self, store: Rollouts) -> None:
+        rollout = a_rollout()
+        assert store.put(begun(rollout))
+        store.observe(rollout.name, seen(newest(store), 3000))
+        said = done("get", "triage-v2")
+        assert said.startswith("triage-v2: progressing, 10 % of units (step 1 of 3)")
+        assert "error rate" in said
+        found = told("get", "triage-v2")
+        assert [each["metric"] for each in found["readings"]] == [
+            "error rate",
+            "quality (helpful)",
+        ]
+        assert len(store.history("triage-v2")) == 1
+
+    def test_watching_ends_when_it_rests(self, store: Rollouts) -> None:
+        rollout, state = a_rollout(), begun(a_rollout())
+        assert store.put(state)
+
+        def rest() -> None:
+            assert store.put(pause(rollout, state, "me", time.time(), "lunch"))
+
+        thread = threading.Thread(target=rest)
+        thread.start()
+        lines = done("get", "triage-v2", "--watch", "--every", "0.01", "--json").splitlines()
+        thread.join()
+        assert json.loads(lines[-1])["phase"] == "paused"
+        assert {json.loads(each)["phase"] for each in lines[:-1]} <= {"progressing"}
+        assert "lunch" in done("get", "triage-v2", "--watch")
+
+    def test_what_nobody_started_is_an_error(self, store: Rollouts) -> None:
+        with pytest.raises(RolloutError, match="tierflow rollout start other"):
+            raise run("get", "other").exception or AssertionError
+        assert "Nobody has started" in str(run("history", "other").exception)
+
+    def test_a_list_has_those_of_the_store_and_of_the_file(self, store: Rollouts) -> None:
+        assert store.put(begun(a_rollout(name="older")))
+        assert {each["rollout"]: each["phase"] for each in told("list")} == {
+            "older": "progressing",
+            "triage-v2": "pending",
+        }
+        assert "not started" in done("list")
+
+    def test_without_any_it_says_what_to_write(self, store: Rollouts, project: Path) -> None:
+        (project / "tierflow.toml").write_text("")
+        assert "rollouts.NAME" in done("list")
+
+    def test_a_history_says_who_and_why(self, store: Rollouts) -> None:
+        rollout, state = a_rollout(), begun(a_rollout())
+        assert store.put(state)
+        assert store.put(promote(rollout, state, "Ada", time.time()))
+        said = done("history", "triage-v2")
+        assert "Ada" in said
+        assert [each["by"] for each in told("history", "triage-v2")] == ["me", "Ada"]
+
+
+VERBS = """start get list history promote pause resume abort retry undo set-weight lint"""
+
+
+@pytest.mark.parametrize("verb", VERBS.split())
+def test_every_verb_has_its_help(verb: str) -> None:
+    assert "Usage:" in done(verb, "--help")

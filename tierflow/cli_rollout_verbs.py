@@ -1,0 +1,164 @@
+"""Ground: the command line's part about rollouts that people move on or stop by hand."""
+
+import getpass
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TypeAlias
+
+import click
+
+from .rollouts.acting import act
+from .rollouts.advancing import known
+from .rollouts.opening import open_rollouts
+from .rollouts.report import headline, state_json
+from .rollouts.state import RolloutState
+from .rollouts.verbs import abort, pause, promote, resume, retry, set_weight, undo
+from .settings import settings
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+BY = click.option("--by", default=getpass.getuser, show_default="your login", help="Who does it.")
+WHY = click.option("--why", default="", help="What others should know.")
+
+Verb: TypeAlias = Callable[[RolloutState, float], RolloutState | None]
+"""A change of a rollout's state at a time, Unix seconds."""
+
+
+def change(name: str, verb: Verb, *, why: str, as_json: bool) -> None:
+    """Carry out a verb and say what became of it. Raises RolloutError, StoreError."""
+    with closing(open_rollouts(settings())) as store:
+        after = act(store, name, lambda state: verb(state, time.time()), why=why)
+        state = after or known(store, name)
+    if as_json:
+        click.echo(json.dumps({**state_json(state), "changed": after is not None}, indent=2))
+    elif after is None:
+        click.echo(f"{name} is {state.phase}, so there is nothing to abort. Nothing was changed.")
+    else:
+        click.echo(f"{name}: {headline(after)}. Every process sees it within seconds.")
+
+
+@click.command("promote")
+@click.argument("name")
+@click.option("--full", is_flag=True, help="To the end: the candidate answers all.")
+@BY
+@WHY
+@JSON
+def promote_(*, name: str, full: bool, by: str, why: str, as_json: bool) -> None:
+    """Go to the next step of NAME without proof, be it paused or not.
+
+    \b
+    tierflow rollout promote triage-v2 --why "harmless by hand-made review"
+    tierflow rollout promote triage-v2 --full
+    """  # noqa: D301  # \b is click's mark for lines that it leaves alone
+    change(
+        name,
+        lambda state, now: promote(state.plan, state, by, now, full=full),
+        why=why,
+        as_json=as_json,
+    )
+
+
+@click.command("pause")
+@click.argument("name")
+@BY
+@WHY
+@JSON
+def pause_(*, name: str, by: str, why: str, as_json: bool) -> None:
+    """Stay where it is: NAME keeps its weight, and no evidence moves it. Not even harm."""
+    reason = why or "Paused by hand"
+    change(
+        name,
+        lambda state, now: pause(state.plan, state, by, now, reason),
+        why=reason,
+        as_json=as_json,
+    )
+
+
+@click.command("resume")
+@click.argument("name")
+@BY
+@WHY
+@JSON
+def resume_(*, name: str, by: str, why: str, as_json: bool) -> None:
+    """Go on with the step in which NAME was paused. Its time begins anew."""
+    change(name, lambda state, now: resume(state.plan, state, by, now), why=why, as_json=as_json)
+
+
+@click.command("abort")
+@click.argument("name")
+@BY
+@WHY
+@JSON
+def abort_(*, name: str, by: str, why: str, as_json: bool) -> None:
+    """Give everything back to the baseline. Where NAME is not under way, nothing is changed.
+
+    \b
+    tierflow rollout abort triage-v2 --why "complaints about refunds"
+    """  # noqa: D301
+    reason = why or "Aborted by hand"
+    change(
+        name,
+        lambda state, now: abort(state.plan, state, by, now, reason),
+        why=reason,
+        as_json=as_json,
+    )
+
+
+@click.command("retry")
+@click.argument("name")
+@BY
+@WHY
+@JSON
+def retry_(*, name: str, by: str, why: str, as_json: bool) -> None:
+    """Begin anew after NAME was rolled back, by the same terms. What was seen before is left out.
+
+    `start` does so by the terms as they are now.
+    """
+    change(name, lambda state, now: retry(state.plan, state, by, now), why=why, as_json=as_json)
+
+
+@click.command("undo")
+@click.argument("name")
+@BY
+@WHY
+@JSON
+def undo_(*, name: str, by: str, why: str, as_json: bool) -> None:
+    """Take back the candidate of NAME that had taken over."""
+    change(name, lambda state, now: undo(state.plan, state, by, now), why=why, as_json=as_json)
+
+
+def _share(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Read a percentage, 0-100, with or without its sign, as a share."""
+    try:
+        percentage = float(value.removesuffix("%"))
+    except ValueError:
+        percentage = -1.0
+    if not 0 <= percentage <= 100:
+        raise click.BadParameter(f"{value!r} is no percentage. Give a number from 0 to 100.")
+    return percentage / 100
+
+
+@click.command("set-weight")
+@click.argument("name")
+@click.argument("weight", metavar="PERCENT", callback=_share)
+@BY
+@WHY
+@JSON
+def set_weight_(*, name: str, weight: float, by: str, why: str, as_json: bool) -> None:
+    """Give the candidate of NAME another share of units. It pauses there until you resume it.
+
+    \b
+    tierflow rollout set-weight triage-v2 33%
+    """  # noqa: D301
+    change(
+        name,
+        lambda state, now: set_weight(state.plan, state, by, now, weight),
+        why=why,
+        as_json=as_json,
+    )
+
+
+def verbs() -> Sequence[click.Command]:
+    """Return the commands, for the group that has them."""
+    return (promote_, pause_, resume_, abort_, retry_, undo_, set_weight_)

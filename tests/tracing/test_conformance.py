@@ -21,7 +21,15 @@ from tierflow import Cascade, Chunk, Prompt, Sampling, SemanticCache, TierflowEr
 from tierflow.tracing import names
 from tierflow.tracing.evaluation_event import emit_evaluation
 
-from .conformance import OURS, faults_of_event, faults_of_series, faults_of_span, registry
+from .conformance import (
+    BUCKETS,
+    OURS,
+    faults_of_event,
+    faults_of_series,
+    faults_of_span,
+    later,
+    registry,
+)
 from .emitted import Emitted, attributes
 
 STEP = Way(is_async=False).step
@@ -207,7 +215,7 @@ def test_a_feature_emits_its_spans_and_every_name_is_in_the_table(
     known = {value for value in vars(names).values() if isinstance(value, str)} | names.OF_A_CALL
     for found in map(attributes, emitted.spans()):
         assert found.keys() <= known
-    metrics = {metric.name for metric in names.METRICS} | set(registry()["metrics"])
+    metrics = {metric.name for metric in names.METRICS} | BUCKETS.keys()
     told = {each.metric for each in emitted.series() if not each.metric.startswith("otel.")}
     assert told <= metrics
 
@@ -253,10 +261,10 @@ def test_what_is_remembered_is_not_encoded_and_has_no_span(site: Path, emitted: 
 
 
 def test_the_names_of_the_conventions_are_in_their_registry() -> None:
-    later = registry()["later"]
-    known = registry()["attributes"].keys() | set(later["renamed"].values())
+    renamed, added = later()
+    known = registry()["attributes"].keys() | set(renamed.values())
     table = {value for value in vars(names).values() if isinstance(value, str)} | names.OF_A_CALL
-    metrics = registry()["metrics"].keys() | later["metrics"]
+    metrics = registry()["metrics"].keys() | added.keys()
     events = registry()["events"].keys()
     named = {name for name in table if name.startswith("gen_ai.")}
     assert named - events <= known
@@ -276,20 +284,10 @@ def test_no_metric_can_be_told_apart_by_an_id_or_a_name_of_many_values() -> None
     assert not names.LABELS & {names.REF, names.FLOW_RUN_ID, names.TASK_RUN_ID, names.RESPONSE_ID}
 
 
-FULL_REGISTRY = "otel/gen-ai-v1.41.1-resolved.json"
-
-
-def test_the_vendored_registry_is_what_the_conventions_say() -> None:
-    root = Path(__file__).parents[2]
-    data = Path(os.environ.get("TIERFLOW_DATA", root.parent / "shared" / "data"))
-    if not (data / FULL_REGISTRY).is_file():
-        pytest.skip(f"{data} has no {FULL_REGISTRY}: set TIERFLOW_DATA")
-    full = json.loads((data / FULL_REGISTRY).read_text(encoding="utf-8"))
-    assert registry()["attributes"] == full["attributes"]
-    for name, rule in registry()["spans"].items():
-        assert rule == full["spans"][f"span.{name}"]
-    for kind in ("metrics", "events"):
-        assert all(rule == full[kind][name] for name, rule in registry()[kind].items())
+def test_the_profiles_differ_by_what_was_renamed() -> None:
+    renamed, _ = later()
+    old, new = (names.PROFILES[name].cache_write for name in ("v1.41.1", "latest"))
+    assert renamed == {old: new}
 
 
 CONVENTIONS = (

@@ -210,6 +210,9 @@ class BatchSettings(BaseModel):
 ContentCapture: TypeAlias = Literal["no_content", "span_only", "event_only", "span_and_event"]
 """Where prompts and replies are written, in OpenTelemetry's words."""
 
+Dialect = Literal["langfuse", "mlflow", "phoenix"]
+"""Backends that read more than the conventions name."""
+
 
 class TelemetrySettings(BaseModel):
     """What is told to OpenTelemetry."""
@@ -218,6 +221,9 @@ class TelemetrySettings(BaseModel):
 
     profile: Literal["v1.41.1", "latest"] = Field(
         default="v1.41.1", description="whose GenAI names; backends know v1.41.1"
+    )
+    dialects: frozenset[Dialect] = Field(
+        default=frozenset(), description="backends that get costs, sessions and kinds as they read"
     )
     capture_content: ContentCapture | None = Field(
         default=None,

@@ -15,6 +15,7 @@ from ..request import Message, Reply, Request, Sampling
 from ..settings import Deployment, TelemetrySettings
 from . import names
 from .content import Captured, captured
+from .dialects import of_call
 from .spans import prompt_attributes
 
 if TYPE_CHECKING:
@@ -73,8 +74,15 @@ class AttemptSpan:
             ),
         }
         call.attributes.update({key: value for key, value in optional.items() if value is not None})
+        first_ns = self._first_token_ns(reply.ttft_ms)
+        call.attributes.update(of_call(reply.cost_usd, first_ns, self._telemetry.dialects))
         if self._captures:
             self._said(reply)
+
+    def _first_token_ns(self, ttft_ms: float | None) -> int | None:
+        # Only a span that is recorded knows when it began.
+        began: int | None = getattr(self._invocation.span, "start_time", None)
+        return None if began is None or ttft_ms is None else began + int(1e6 * ttft_ms)
 
     def _said(self, reply: Reply) -> None:
         from opentelemetry.util.genai.types import OutputMessage  # noqa: PLC0415  # see handler

@@ -137,6 +137,15 @@ UNPRICED_STEPS = "tierflow.unpriced_steps"
 FLOW_RUN_ID = "prefect.flow_run.id"
 TASK_RUN_ID = "prefect.task_run.id"
 
+# What single backends read beside that, see dialects.py
+
+SPAN_KIND = "openinference.span.kind"
+SESSION = "session.id"
+LANGFUSE_TYPE = "langfuse.observation.type"
+LANGFUSE_COST = "langfuse.observation.cost_details"
+LANGFUSE_FIRST_AT = "langfuse.observation.completion_start_time"
+MLFLOW_COST = "mlflow.llm.cost"
+
 # Events
 
 EVALUATION_EVENT = "gen_ai.evaluation.result"

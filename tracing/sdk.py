@@ -33,10 +33,7 @@ _EVERY_MS = 1000.0
 
 Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 _SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
-_ENDPOINTS = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    *(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT" for signal in _SIGNALS),
-)
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 def set_up(telemetry: TelemetrySettings) -> None:
@@ -62,10 +59,10 @@ def _set_up(endpoint: str | None, _pid: int) -> None:
                 raise ImportError(missing) from exc
             # The variable may be meant for others.
             _LOG.warning(
-                "%s. OTEL_EXPORTER_OTLP_ENDPOINT is set, and nothing is exported.", missing
+                "%s. An OTEL_EXPORTER_OTLP_* endpoint is set, nothing is exported.", missing
             )
             return
-        signals = [each for each in _SIGNALS if _wants(each)]
+        signals = [each for each in _SIGNALS if _wants(each, endpoint)]
         _flusher.begin(provide(signals, endpoint, _resource(), _EVERY_MS, _EXPORT_S))
 
 
@@ -81,11 +78,15 @@ def _is_asked(endpoint: str | None) -> bool:
         return True
     if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip() == "grpc":
         return False  # what listens there does not understand us
-    return any(os.environ.get(name) for name in _ENDPOINTS)
+    return any(_wants(each, None) for each in _SIGNALS)
 
 
-def _wants(signal: Signal) -> bool:
-    return os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() != "none"
+def _wants(signal: Signal, endpoint: str | None) -> bool:
+    """Tell whether there is anywhere to send a signal: many backends take traces alone."""
+    if os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() == "none":
+        return False
+    of_signal = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    return bool(endpoint or os.environ.get(_ENDPOINT) or os.environ.get(of_signal))
 
 
 def _has_its_own() -> bool:

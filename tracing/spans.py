@@ -4,7 +4,7 @@ Without an SDK in the process every call is a no-op. Prompt and reply text never
 here.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, StatusCode
 
 from ..request import Request, Verdict
+from ..settings import settings
 from . import names
+from .dialects import Attributes, of_span
 from .instruments import tracer
 from .joining import parent
 from .ledger import Where
-
-Attributes = Mapping[str, str | bool | int | float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ def span(name: str, attributes: Attributes) -> Generator[Span]:
         record_exception=False,
         set_status_on_exception=False,
     ) as opened:
+        if opened.is_recording():
+            opened.set_attributes(of_span(attributes, settings().telemetry.dialects))
         try:
             yield opened
         except BaseException as exc:

@@ -21,7 +21,9 @@ from prefect.context import FlowRunContext
 from prefect.flows import Flow
 
 from ..errors import StoreError
+from ..settings import settings
 from . import names
+from .dialects import of_span
 from .instruments import record, tracer
 from .joining import FLOW_LABEL, context_of, span_context_of, traceparent_of
 from .ledger import Row
@@ -69,16 +71,17 @@ def _begun(flow: Flow[..., Any], flow_run: FlowRun) -> tuple[Span, SpanContext]:
             hooks.append(leave_workflow)
     _ended_at_exit(os.getpid())
     above = context_of(str(flow_run.labels.get(FLOW_LABEL, "")))
+    known = {
+        names.OPERATION: names.INVOKE_WORKFLOW,
+        names.WORKFLOW: flow.name,
+        names.FLOW: flow.name,
+        names.FLOW_RUN_ID: str(flow_run.id),
+    }
     span = tracer().start_span(
         names.WORKFLOW_SPAN.format(flow=flow.name),
         context=above,
         kind=SpanKind.INTERNAL,
-        attributes={
-            names.OPERATION: names.INVOKE_WORKFLOW,
-            names.WORKFLOW: flow.name,
-            names.FLOW: flow.name,
-            names.FLOW_RUN_ID: str(flow_run.id),
-        },
+        attributes=known | of_span(known, settings().telemetry.dialects),
         start_time=int(1e9 * _began(flow_run)),
     )
     return span, span_context_of(above)

@@ -117,6 +117,17 @@ def test_a_signal_that_is_not_wanted_is_not_exported(
     assert not collector.series("tierflow.step.count")
 
 
+def test_a_signal_goes_where_its_own_variable_says_and_the_others_nowhere(
+    project: Path, collector: FakeCollector
+) -> None:
+    done = run(SPANS, project, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector.url}/v1/traces")
+
+    assert done.returncode == 0, done.stderr
+    assert "Failed to export" not in done.stderr
+    assert collector.spans()
+    assert not collector.series("tierflow.step.count")
+
+
 def test_a_users_own_provider_is_never_replaced_nor_added_to(
     project: Path, collector: FakeCollector
 ) -> None:

@@ -9,7 +9,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 120
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help demo exam test browser check format clean
+.PHONY: help demo exam test slow browser check format clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ browser:
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
 	    --no-install-recommends chromium chromium-driver fonts-dejavu-core; } > /dev/null \
 	  || echo "It could not be installed: those tests will be skipped."; }
+
+slow: .venv/.dev  ## Test against a real Phoenix, MLflow and Prometheus (installs them once)
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/.dev  ## Lint, types and docs
 	$(BIN)/ruff check .

@@ -14,7 +14,12 @@ from tierflow.cli import cli
 from tierflow.settings import settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")])
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/observability.md")),
+        *ROOT.glob("*/README.md"),
+    ]
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -110,5 +115,5 @@ def test_every_make_target_of_the_documents_exists() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_rooms_page_fits_on_a_screen(page: Path) -> None:
-    if page.parent != ROOT:
+    if page.parent != ROOT and page.name == "README.md":
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 40

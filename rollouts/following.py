@@ -38,20 +38,20 @@ class Following:
         self._opening = threading.Lock()
         self._reading = threading.Lock()
 
-    def known(self, name: str) -> RolloutState | None:
+    def known(self, rollout: str) -> RolloutState | None:
         """Return where a rollout stands, None where nothing is known of it: the baseline answers.
 
         While the store is out, it is what was known last.
         """
-        known = self._known.get(name)
+        known = self._known.get(rollout)
         if known is not None and self._is_fresh(known):
             return known.state
         if not self._reading.acquire(blocking=known is None):
             return known.state if known is not None else None
         try:
-            known = self._known.get(name)
+            known = self._known.get(rollout)
             if known is None or not self._is_fresh(known):
-                known = self._known[name] = self._looked_up(name, known)
+                known = self._known[rollout] = self._looked_up(rollout, known)
             return known.state
         finally:
             self._reading.release()

@@ -71,8 +71,9 @@ def variant_of(spec: StepSpec[Any], around: Surroundings, arm: Enrolment | None)
     variant = rollout.candidate if arm.arm == "candidate" else rollout.baseline
     if variant.prompt_name is not None:
         variant = replace(variant, prompt=prompt(variant.prompt_name), prompt_name=None)
-    if isinstance(variant.cascade, Mapping):
-        written = cast("Mapping[str, str]", variant.cascade)
+    cascade: object = variant.cascade
+    if isinstance(cascade, Mapping):
+        written = cast("Mapping[str, str]", cascade)
         judge = _JUDGES[written["judge"]]()
         variant = replace(variant, cascade=Cascade(written["to"], judge))
     return variant

@@ -4,7 +4,7 @@ Without an SDK in the process every call is a no-op. Prompt and reply text never
 here.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any

@@ -77,7 +77,7 @@ def messages(event: str, flow_run_id: UUID) -> list[tuple[str, str]]:
     return found
 
 
-def waited(look: Any) -> Any:
+def waited(look: Callable[[SyncPrefectClient], Any]) -> Any:
     until = time.monotonic() + PATIENCE_S
     with get_client(sync_client=True) as client:
         while time.monotonic() < until:

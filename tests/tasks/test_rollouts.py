@@ -126,6 +126,10 @@ def the_pair() -> PairSeen:
     return pair
 
 
+def outside_the_sample(around: Surroundings) -> Surroundings:
+    return replace(in_run()(around), chance=lambda: 0.5)
+
+
 @both_ways
 class TestShadow:
     """The candidate is asked as well, and nobody waits for it."""
@@ -174,8 +178,7 @@ class TestShadow:
         self, way: Way, provider: FakeProvider
     ) -> None:
         step = way.step(plain, rollout=in_shadow(shadow_share=0.5))
-        outside = lambda around: replace(in_run()(around), chance=lambda: 0.5)  # noqa: E731
-        step.within(outside, "Where?")
+        step.within(outside_the_sample, "Where?")
         assert step.within(in_run(), "Where?").cache == "exact"
         settled()
         assert shown("new").seen_pairs == []

@@ -129,7 +129,7 @@ def faults_of_series(series: Series) -> list[str]:
     """What is wrong with a metric's series."""
     _, added = later()
     ours = {metric.name: metric for metric in names.METRICS}.get(series.metric)
-    rule = registry()["metrics"].get(series.metric)
+    rule: Any = registry()["metrics"].get(series.metric)
     if series.metric in added:
         rule = {**added[series.metric], "attributes": LATER_LABELS}
     faults = [f"{key}={value}" for key, value in series.labels.items() if AN_ID.search(str(value))]

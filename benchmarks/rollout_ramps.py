@@ -133,8 +133,8 @@ class Ramp:
 
     def exposed(self, epoch: int) -> tuple[int, int]:
         """See Evidence."""
-        candidate, baseline = self.arms.get(epoch, ({}, {}))
-        none = Sample()
+        nobody, none = dict[str, Sample](), Sample()
+        candidate, baseline = self.arms.get(epoch, (nobody, nobody))
         return candidate.get("error rate", none).units, baseline.get("error rate", none).units
 
     def baseline(self) -> Sequence[Observation]:

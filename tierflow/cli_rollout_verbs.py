@@ -65,7 +65,9 @@ def promote_(*, name: str, full: bool, by: str, why: str, as_json: bool) -> None
 @WHY
 @JSON
 def pause_(*, name: str, by: str, why: str, as_json: bool) -> None:
-    """Stay where it is: NAME keeps its weight, and no evidence moves it. Not even harm."""
+    """Have NAME stay at its weight.
+
+    No evidence moves it then, not even harm."""
     reason = why or "Paused by hand"
     change(
         name,
@@ -91,7 +93,9 @@ def resume_(*, name: str, by: str, why: str, as_json: bool) -> None:
 @WHY
 @JSON
 def abort_(*, name: str, by: str, why: str, as_json: bool) -> None:
-    """Give everything back to the baseline. Where NAME is not under way, nothing is changed.
+    """Give everything back to the baseline.
+
+    Where NAME is not under way, nothing is changed.
 
     \b
     tierflow rollout abort triage-v2 --why "complaints about refunds"
@@ -111,7 +115,9 @@ def abort_(*, name: str, by: str, why: str, as_json: bool) -> None:
 @WHY
 @JSON
 def retry_(*, name: str, by: str, why: str, as_json: bool) -> None:
-    """Begin anew after NAME was rolled back, by the same terms. What was seen before is left out.
+    """Begin anew after NAME was rolled back, by the same terms.
+
+    What was seen before is left out.
 
     `start` does so by the terms as they are now.
     """
@@ -146,7 +152,7 @@ def _share(_: click.Context, __: click.Parameter, value: str) -> float:
 @WHY
 @JSON
 def set_weight_(*, name: str, weight: float, by: str, why: str, as_json: bool) -> None:
-    """Give the candidate of NAME another share of units. It pauses there until you resume it.
+    """Give the candidate of NAME another share of units, and pause it there.
 
     \b
     tierflow rollout set-weight triage-v2 33%

@@ -67,7 +67,8 @@ def promote_(*, name: str, full: bool, by: str, why: str, as_json: bool) -> None
 def pause_(*, name: str, by: str, why: str, as_json: bool) -> None:
     """Have NAME stay at its weight.
 
-    No evidence moves it then, not even harm."""
+    No evidence moves it then, not even harm.
+    """
     reason = why or "Paused by hand"
     change(
         name,

@@ -11,7 +11,10 @@ from .terms import Terms
 def start(rollout: Rollout, state: RolloutState, by: str, now: float) -> RolloutState:
     """Begin with the first step. Raises RolloutError for one that is under way."""
     if state.phase in ("progressing", "paused"):
-        raise RolloutError(f"{rollout.name} is {state.phase} already. Abort it first.")
+        raise RolloutError(
+            f"{rollout.name} is {state.phase} already. `tierflow rollout get {rollout.name}` says "
+            "where; to begin anew, abort it first."
+        )
     begun = state.becoming("progressing", "Started", by, now)
     return _fresh(begun, rollout).weighing(rollout.weight_of(0), 0, now)
 
@@ -81,7 +84,10 @@ def set_weight(
 
 def _under_way(rollout: Rollout, state: RolloutState) -> None:
     if state.phase not in ("progressing", "paused"):
-        raise RolloutError(f"{rollout.name} is {state.phase}. Start it: `tierflow rollout start`.")
+        raise RolloutError(
+            f"{rollout.name} is {state.phase}. Start it: `tierflow rollout start {rollout.name}`, "
+            "with FILE.py:STEP behind it unless it is in tierflow.toml."
+        )
 
 
 def _fresh(state: RolloutState, rollout: Rollout) -> RolloutState:

@@ -61,7 +61,7 @@ def start(*, name: str, step: str | None, by: str, why: str, as_json: bool) -> N
 
     \b
     tierflow rollout start triage-v2
-    tierflow rollout start triage-v2 flows/triage.py:classify --why "prompt of May"
+    tierflow rollout start triage-v2 flows/triage.py:urgency --why "prompt of May"
     """  # noqa: D301
     chosen = _of_step(name, step) if step else _of_file(name)
     change(name, lambda state, now: start_verb(chosen, state, by, now), why=why, as_json=as_json)

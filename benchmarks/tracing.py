@@ -36,7 +36,7 @@ BARS = {"step_overhead_us": 400.0, "chunk_us": 40.0, "exporter_dead_exit_s": 3.0
 _PACKAGES = ("tierflow", "opentelemetry-sdk", "opentelemetry-util-genai")
 _ENDING = """
 import sys, time
-from tierflow.settings import TelemetrySettings
+from tierflow.telemetry_settings import TelemetrySettings
 from tierflow.tracing import set_up, span
 
 set_up(TelemetrySettings(otlp_endpoint=sys.argv[1]))
@@ -61,8 +61,9 @@ def measure(calls: int, rounds: int) -> dict[str, float]:
 def _costs(collector: str, calls: int, rounds: int) -> dict[str, float]:
     from tierflow import llm_task
     from tierflow.request import Request, Sampling
-    from tierflow.settings import Deployment, TelemetrySettings
+    from tierflow.settings import Deployment
     from tierflow.tasks import close_hands
+    from tierflow.telemetry_settings import TelemetrySettings
     from tierflow.tracing import Where, attempt, set_up, span, within_step
 
     @llm_task(tier="fast")

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from ..errors import AttemptError, AttemptTimeoutError
 from ..request import Chunk, Reply
-from ..settings import TelemetrySettings
+from ..telemetry_settings import TelemetrySettings
 from ..tracing import AttemptSpan, attempt, usage_of
 from .echoes import Unsaid
 from .effects import Ask

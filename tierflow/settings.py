@@ -35,7 +35,9 @@ from .budgets import Budget
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
 from .evaluation_settings import EvaluationsSettings
 from .policy import Policy
+from .pools import Pool
 from .request import Sampling
+from .telemetry_settings import TelemetrySettings
 
 CONFIG_NAME = "tierflow.toml"
 _SHIPPED = Path(__file__).with_name("catalogue.toml")
@@ -56,6 +58,9 @@ class Deployment(BaseModel):
     model: str = Field(description="litellm's name, provider first: anthropic/claude-haiku-5-5")
     api_base: str | None = Field(default=None, description="endpoint, for self-hosted engines")
     api_key_env: str | None = Field(default=None, description="variable that holds the API key")
+    pool: str | None = Field(
+        default=None, min_length=1, description="a [pools.NAME] of replicas, in place of api_base"
+    )
     region: str | None = Field(
         default=None, min_length=1, description="where it computes, in your words, for [policy]"
     )
@@ -78,6 +83,8 @@ class Deployment(BaseModel):
     def _is_whole(self) -> Self:
         if "/" not in self.model:
             raise ValueError(f"{self.model} names no provider. Write it first: openai/{self.model}")
+        if self.api_base is not None and self.pool is not None:
+            raise ValueError(f"{self.model} has both api_base and pool. Keep one of them")
         # Otherwise it would be found out when the first reply is paid for.
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError(
@@ -90,6 +97,7 @@ class Deployment(BaseModel):
     def name(self) -> str:
         """Tells a tier's deployments apart, and no secret: model, endpoint, key's variable."""
         endpoint = f"@{shown_url(self.api_base)}" if self.api_base else ""
+        endpoint = f"@{self.pool}" if self.pool else endpoint
         key = f" ({self.api_key_env})" if self.api_key_env else ""
         return f"{self.model}{endpoint}{key}"
 
@@ -207,60 +215,6 @@ class BatchSettings(BaseModel):
     concurrency: int = Field(default=32, gt=0, description="so many items are under way at once")
 
 
-ContentCapture: TypeAlias = Literal["no_content", "span_only", "event_only", "span_and_event"]
-"""Where prompts and replies are written, in OpenTelemetry's words."""
-
-Dialect = Literal["langfuse", "mlflow", "phoenix"]
-"""Backends that read more than the conventions name."""
-
-
-class TelemetrySettings(BaseModel):
-    """What is told to OpenTelemetry."""
-
-    model_config = _STRICT
-
-    profile: Literal["v1.41.1", "latest"] = Field(
-        default="v1.41.1", description="whose GenAI names; backends know v1.41.1"
-    )
-    dialects: frozenset[Dialect] = Field(
-        default=frozenset(), description="backends that get costs, sessions and kinds as they read"
-    )
-    capture_content: ContentCapture | None = Field(
-        default=None,
-        description="prompts and replies, too; None: by "
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT, and that is off by default",
-    )
-    redact: str | None = Field(
-        default=None,
-        pattern=r"^[\w.]+:[\w.]+$",
-        description="package.module:function, given each text before it is captured; returns what "
-        "may be written. A text for which it raises is left out",
-    )
-    max_content_bytes: int = Field(
-        default=32_768, ge=0, description="of captured text, in one attribute; the newest is kept"
-    )
-    tenant_label: bool = Field(
-        default=False, description="tell tenants apart in metrics, where they are few"
-    )
-    otlp_endpoint: str | None = Field(
-        default=None,
-        pattern=r"^https?://",
-        description="OTLP/HTTP collector, as OTEL_EXPORTER_OTLP_ENDPOINT, for processes without an "
-        "SDK of their own",
-    )
-    export: bool = Field(
-        default=True, description="False: set up no SDK, whatever the endpoint or OTEL_* say"
-    )
-
-    @field_validator("capture_content", mode="before")
-    @classmethod
-    def _read_capture(cls, value: object) -> object:
-        said = str(value).lower()
-        if said in {"true", "false"}:
-            return "span_only" if said == "true" else "no_content"
-        return said if isinstance(value, str) else value
-
-
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -270,6 +224,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".tierflow"), description="folder of the embedded stores")
     tiers: Catalogue
+    pools: Mapping[str, Pool] = Field(
+        default_factory=dict, description="replicas of self-hosted engines, by name"
+    )
     cache: CacheSettings = CacheSettings()
     batch: BatchSettings = BatchSettings()
     breaker: BreakerSettings = BreakerSettings()
@@ -305,6 +262,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"policy.counts_as names {', '.join(sorted(unknown))}, and there is no such "
                 "[tiers.specialist.<domain>]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_pools(self) -> Self:
+        named = {each.pool for _, tier in self.tiers.items() for each in tier.deployments}
+        if unknown := named - self.pools.keys() - {None}:
+            raise ValueError(
+                f"tiers name the pools {', '.join(sorted(filter(None, unknown)))}, and there is no "
+                "such [pools.NAME]"
             )
         return self
 

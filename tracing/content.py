@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ..errors import ConfigError
 from ..request import Message
-from ..settings import TelemetrySettings
+from ..telemetry_settings import TelemetrySettings
 
 _LOG = logging.getLogger("tierflow")
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
-from ..settings import Dialect
+from ..telemetry_settings import Dialect
 from . import names
 
 Attributes = Mapping[str, str | bool | int | float]

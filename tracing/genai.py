@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..request import Message, Reply, Request, Sampling
-from ..settings import Deployment, TelemetrySettings
+from ..settings import Deployment
+from ..telemetry_settings import TelemetrySettings
 from . import names
 from .content import Captured, captured
 from .dialects import of_call

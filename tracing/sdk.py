@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from opentelemetry import _logs, metrics, trace
 
-from ..settings import TelemetrySettings
+from ..telemetry_settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from opentelemetry import trace
 
-from ..settings import TelemetrySettings
+from ..telemetry_settings import TelemetrySettings
 from . import names
 from .genai import tokens_per_second
 from .instruments import record

@@ -13,7 +13,7 @@ from tests.fakes import FakeProvider, Say
 from tests.tasks.ways import Way, both_ways
 from tierflow import Prompt
 from tierflow.errors import ConfigError
-from tierflow.settings import TelemetrySettings
+from tierflow.telemetry_settings import TelemetrySettings
 from tierflow.tracing import names
 from tierflow.tracing.content import captured, captured_text
 

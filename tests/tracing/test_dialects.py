@@ -12,7 +12,7 @@ from tests.conftest import Catalogue
 from tests.fakes import FakeProvider, Say
 from tests.tasks.ways import Way, plain
 from tierflow import Cascade, Chunk, model_judge
-from tierflow.settings import Dialect
+from tierflow.telemetry_settings import Dialect
 from tierflow.tracing import names
 from tierflow.tracing.dialects import of_call, of_span
 

@@ -22,7 +22,8 @@ from tierflow.errors import (
     UnparseableReplyError,
 )
 from tierflow.request import Reply, Request, Usage
-from tierflow.settings import Deployment, TelemetrySettings
+from tierflow.settings import Deployment
+from tierflow.telemetry_settings import TelemetrySettings
 from tierflow.tracing import attempt, names, span_ids
 
 from .emitted import attributes

@@ -1,0 +1,69 @@
+"""Ground: `[pools.NAME]` of tierflow.toml: replicas of one self-hosted engine. Reaches none."""
+
+from typing import Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Affinity: TypeAlias = Literal["approximate", "precise", "gateway", "none"]
+"""How a pool learns which replica holds which prefix: from what was sent; from the engines' KV
+events; not at all, because a gateway in front of them decides; not at all, and load decides."""
+
+
+class Pool(BaseModel):
+    """Replicas that serve the same model, and how requests are spread over them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: tuple[str, ...] = Field(
+        default=(), description="their api_bases, such as http://10.0.0.5:8000/v1"
+    )
+    dns: str | None = Field(
+        default=None,
+        description="an api_base in place of `replicas`: each address of its host is a replica",
+    )
+    affinity: Affinity = "approximate"
+    kv_events: tuple[str, ...] = Field(
+        default=(),
+        description="where each replica publishes its KV events, in the order of `replicas`: "
+        "tcp://host:port",
+    )
+    cache_tokens: int = Field(
+        default=500_000,
+        gt=0,
+        description="tokens that one replica's KV cache holds; vLLM logs it at the start",
+    )
+    prefill_weight: float = Field(
+        default=4.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="what a token that must be read anew counts, against one that waits already",
+    )
+    session_ttl_s: float = Field(
+        default=300.0, gt=0, description="how long a run keeps to its replica, all else being equal"
+    )
+    poll_s: float = Field(
+        default=1.0, gt=0, description="how often the replicas are asked how busy they are"
+    )
+
+    @field_validator("replicas", "dns")
+    @classmethod
+    def _are_urls(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        for url in (value,) if isinstance(value, str) else value or ():
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError(f"{url} is no http(s) URL, such as http://10.0.0.5:8000/v1")
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if bool(self.replicas) == (self.dns is not None):
+            raise ValueError("a pool has either replicas or dns. Give one of them")
+        if len(set(self.replicas)) < len(self.replicas):
+            raise ValueError("a replica is named twice. Name each once")
+        if self.affinity == "precise" and len(self.kv_events) != len(self.replicas):
+            raise ValueError(
+                f"precise affinity needs one of kv_events for each of the {len(self.replicas)} "
+                f"replicas, and there are {len(self.kv_events)}"
+            )
+        return self

@@ -23,7 +23,7 @@ def call(effect: Ask | Hedge, hands: Hands) -> Reply | Raced:
         guard.failed(effect, error, guard.clock() - began)
         raise
     else:
-        guard.replied(effect, reply)
+        hands.replied(effect, reply)
         return reply
     finally:
         guard.publish()
@@ -45,7 +45,7 @@ async def _ask(ask: Ask, hands: Hands) -> Reply:
         guard.failed(ask, error, guard.clock() - began)
         raise
     else:
-        guard.replied(ask, reply)
+        hands.replied(ask, reply)
         return reply
     finally:
         if guard.has_news:

@@ -26,14 +26,16 @@ from ..caching import (
     open_store,
 )
 from ..caching.prefix import Keeper
+from ..cassette import Cassette
 from ..errors import StoreError, TierflowError
 from ..prompting import close_registries
+from ..request import Reply
 from ..rollouts.enrolling import FAILURES, Enrolling
 from ..rollouts.enrolment import Compare, Enrol, MayShadow, Observe
 from ..rollouts.following import Following
 from ..rollouts.opening import open_rollouts
 from ..rollouts.pins import Pins, PrefectLabels
-from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
+from ..routing import Admit, Ask, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
 from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
     Audited,
@@ -70,6 +72,7 @@ class Hands:
         self.flights = Flights()
         self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
         self.keeper = Keeper(os.environ, time.monotonic)
+        self.cassette = Cassette(settings.cassette)
         self.judges = Consulting(
             lambda: open_calibrations(settings), lambda: open_reviews(settings), time.monotonic
         )
@@ -133,6 +136,13 @@ class Hands:
                 return self._if_usable(lambda: self.leases.take(key)) is not False
             case _:
                 return self._if_usable(lambda: self._perform_stored(effect))
+
+    def replied(self, ask: Ask, reply: Reply) -> None:
+        """Note a reply: its deployment is well, and its request may be recorded."""
+        self.guard.replied(ask, reply)
+        if ask.role == "answer":
+            sampling = ask.request.sampling.over(ask.tier.tier.sampling)
+            self.cassette.add(ask.request, sampling.given(), reply.usage)
 
     def takes_long(self, effect: object) -> bool:
         """Tell whether an effect holds up an event loop: network, encoding, a read, a process."""

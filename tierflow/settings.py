@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from .budgets import Budget
+from .cassette import CassetteSettings
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
 from .evaluation_settings import EvaluationsSettings
 from .policy import Policy
@@ -238,6 +239,7 @@ class Settings(BaseSettings):
     )
     telemetry: TelemetrySettings = TelemetrySettings()
     evaluations: EvaluationsSettings = EvaluationsSettings()
+    cassette: CassetteSettings = CassetteSettings()
     store_url: SecretStr | None = Field(
         default=None, description="postgresql+psycopg://…: one store that all workers share"
     )
@@ -344,12 +346,16 @@ def _load(directory: Path, _environment: tuple[tuple[str, str], ...]) -> Setting
         raise ConfigError(f"Wrong settings in {where}: {exc} ({exc.__cause__}).") from exc
     # Relative folders belong to the project, not to wherever a worker happens to run.
     root = path.parent if path else directory
-    anchored = {
+    anchored: dict[str, Any] = {
         "home": root / loaded.home.expanduser(),
         "prompts_dir": root / loaded.prompts_dir.expanduser(),
     }
     if loaded.replay_dir is not None:
         anchored["replay_dir"] = root / loaded.replay_dir.expanduser()
+    if (cassette := loaded.cassette.path) is not None:
+        anchored["cassette"] = loaded.cassette.model_copy(
+            update={"path": root / cassette.expanduser()}
+        )
     return loaded.model_copy(update=anchored)
 
 

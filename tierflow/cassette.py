@@ -38,16 +38,16 @@ class RecordedRequest(BaseModel):
     """One request as a model was asked it, and how many tokens went in and came out.
 
     `kind`: the prompt's template or stratum, empty for none. `options`: the sampling that was in
-    force, by the names of a chat request. `schema_`: what the reply had to fit.
+    force, by the names of a chat request. `reply_schema`: what the reply had to fit.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: str
     kind: str = ""
     messages: tuple[Mapping[str, Any], ...] = Field(min_length=1)
     options: Mapping[str, Any] = Field(default_factory=dict)
-    schema_: Mapping[str, Any] | None = Field(default=None, alias="schema")
+    reply_schema: Mapping[str, Any] | None = None
     input_tokens: int = Field(ge=0)
     output_tokens: int = Field(ge=0)
 
@@ -70,11 +70,11 @@ class Cassette:
             kind=request.template or request.stratum,
             messages=request.messages,
             options=options,
-            schema_=request.schema,
+            reply_schema=request.schema,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
         )
-        line = row.model_dump_json(by_alias=True, exclude_none=True) + "\n"
+        line = row.model_dump_json(exclude_none=True) + "\n"
         try:
             with self._writing:
                 self._append(path, line.encode())

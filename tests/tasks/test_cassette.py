@@ -109,7 +109,7 @@ def test_a_damaged_line_is_named_without_its_text(tmp_path: Path) -> None:
     row = RecordedRequest(
         step="a", messages=({"role": "user", "content": "b"},), input_tokens=1, output_tokens=1
     )
-    path.write_text(row.model_dump_json(by_alias=True) + '\n\n{"step": "my secret"}\n')
+    path.write_text(row.model_dump_json() + '\n\n{"step": "my secret"}\n')
     with pytest.raises(ConfigError, match="line 3 is no recorded request") as caught:
         list(read_cassette(path))
     assert "my secret" not in str(caught.value)

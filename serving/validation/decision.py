@@ -7,7 +7,7 @@ between what was and was not, the plain way serves.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .agreement import Agreement, agreement
 from .comparison import LEAST_PAIRS, Speedup, speedup
@@ -49,7 +49,6 @@ class Decision:
     slice: Slice
     compared: tuple[Compared, ...]
     rule: Rule
-    share: float | None = field(default=None)
 
 
 def compare(

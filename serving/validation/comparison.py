@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-import numpy as np
-
 LEAST_PAIRS = 6
 """With fewer no bound is given."""
 
@@ -42,6 +40,8 @@ def speedup(ratios: Sequence[float], confidence: float, seed: int) -> Speedup | 
         raise ValueError("A ratio of times is above 0. Leave out what was not measured.")
     if len(ratios) < LEAST_PAIRS:
         return None
+    import numpy as np  # noqa: PLC0415  # slow to import
+
     values = np.array([log(ratio) for ratio in ratios])
     count, mean = len(values), float(values.mean())
     error = float(values.std(ddof=1)) / count**0.5

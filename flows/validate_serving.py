@@ -1,0 +1,60 @@
+"""Replay recorded requests against several pools, and decide which serves what. Publishes a report.
+
+Run it with `python flows/validate_serving.py POOL AGAINST...`, or deploy it on a schedule
+(prefect.yaml). POOL and AGAINST are pools of tierflow.toml that serve the same model, such as one
+without and one with a draft model. The requests are those of `[cassette] path`. What is proven to
+be faster and to say the same is adopted for its slice, as `tierflow serving policy` shows; the
+report is an artifact.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from slugify import slugify
+
+from tierflow.serving.validation.consulting import open_policies
+from tierflow.serving.validation.opening import Validation
+from tierflow.serving.validation.report import as_json, markdown
+from tierflow.serving.validation.validating import Question
+from tierflow.settings import settings
+from tierflow.tracing.batch_progress import progress
+
+
+@task(task_run_name="validate {pool}", persist_result=False)
+def prove(pool: str, against: Sequence[str]) -> dict[str, Any]:
+    """Replay, decide and keep; publish the report. Return the figures."""
+    current = settings()
+    validation = Validation(current, Question(pool), tuple(against))
+    with progress(f"{pool} replays", validation.blocks) as ended:
+        found = asyncio.run(validation.run(served=lambda: ended(True)))
+    policy = validation.policy(found, now=time.time())
+    store = open_policies(current)
+    try:
+        store.add(policy)
+    finally:
+        store.close()
+    create_markdown_artifact(
+        key=f"tierflow-serving-{slugify(pool)}",
+        markdown=markdown(policy, found),
+        description=f"{pool}: another way of serving for some requests, or for none",
+    )
+    return as_json(policy, found)
+
+
+@flow(name="validate-serving")
+def validate_serving(pool: str, against: list[str]) -> dict[str, Any]:
+    """Decide for which requests another pool serves those of `pool`."""
+    return prove(pool, against)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pool", help="the plain pool, of tierflow.toml")
+    parser.add_argument("against", nargs="+", help="pools that serve the same model another way")
+    given = parser.parse_args()
+    print(validate_serving(given.pool, given.against))

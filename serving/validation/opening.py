@@ -1,0 +1,122 @@
+"""Opening: a validation as the settings have it: pools, recorded requests, and endpoints."""
+
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...cassette import RecordedRequest, read_cassette
+from ...errors import ConfigError
+from ...settings import CONFIG_NAME, Settings
+from ..load import LoadClient
+from .decision import Decision
+from .policy import Policy
+from .replaying import Replaying
+from .validating import Question, decisions, policy_of
+
+VALID_DAYS = 30.0
+"""So long a policy is obeyed: by then engines, models and the workload may be others."""
+
+
+@dataclass(slots=True)
+class Validation:
+    """One question to the pools of these settings. Raises ConfigError for what is not there.
+
+    `requests`: the file of recorded requests, None for `[cassette] path`.
+    """
+
+    settings: Settings
+    question: Question
+    against: tuple[str, ...]
+    requests: Path | None = None
+    setup: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.against or self.question.pool in self.against:
+            raise ConfigError(
+                f"{self.question.pool} is to be compared with other pools. Name one or more that "
+                "serve the same model another way."
+            )
+        for pool in (self.question.pool, *self.against):
+            _api_base(self.settings, pool)
+        if unknown := self.question.lossy - frozenset(self.against):
+            raise ConfigError(f"{', '.join(sorted(unknown))} is not compared, so it is not lossy.")
+
+    @property
+    def recorded(self) -> Sequence[RecordedRequest]:
+        """The requests to replay."""
+        path = self.requests or self.settings.cassette.path
+        if path is None:
+            raise ConfigError(
+                f"No requests are recorded. Set [cassette] path in {CONFIG_NAME}, run the steps "
+                "that are to be replayed, and try again."
+            )
+        return list(read_cassette(path))
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks are served at least."""
+        return self.question.blocks(self.recorded, len(self.against))
+
+    async def run(
+        self,
+        served: Callable[[], None] = lambda: None,
+        decided: Callable[[Decision], None] = lambda _: None,
+    ) -> list[Decision]:
+        """Replay and decide. `decided` is told of each slice, so that nothing is lost midway.
+
+        Raises ConfigError, or EngineUnreadableError where an endpoint fails.
+        """
+        rows, found = self.recorded, list[Decision]()
+        # A wrong question fails before any engine is asked.
+        self.question.slices(rows)
+        async with self._endpoints() as (plain, *others):
+            named = dict(zip(self.against, others, strict=True))
+            self.setup = "; ".join(
+                f"{pool}: {each.client.setup}"
+                for pool, each in zip(
+                    (self.question.pool, *self.against), (plain, *others), strict=True
+                )
+            )
+            async for decision in decisions(self.question, rows, plain, named, served):
+                found.append(decision)
+                decided(decision)
+        return found
+
+    def policy(
+        self, found: Sequence[Decision], *, now: float, valid_days: float = VALID_DAYS
+    ) -> Policy:
+        """Return the policy that comes of what was decided. `now`: Unix seconds."""
+        return policy_of(self.question, found, now=now, valid_days=valid_days, setup=self.setup)
+
+    @asynccontextmanager
+    async def _endpoints(self) -> AsyncGenerator[list[Replaying]]:
+        async with AsyncExitStack() as stack:
+            found: list[Replaying] = []
+            for pool in (self.question.pool, *self.against):
+                model, key = _model(self.settings, pool)
+                client = await stack.enter_async_context(
+                    LoadClient.connected(_api_base(self.settings, pool), model=model, api_key=key)
+                )
+                found.append(Replaying(client))
+            yield found
+
+
+def _api_base(settings: Settings, pool: str) -> str:
+    """Return one replica of a pool: what is measured is an engine, not how many there are."""
+    if pool not in settings.pools:
+        known = ", ".join(settings.pools) or "none"
+        raise ConfigError(f"{CONFIG_NAME} has no [pools.{pool}]. Known: {known}.")
+    found = settings.pools[pool]
+    return found.replicas[0] if found.replicas else str(found.dns)
+
+
+def _model(settings: Settings, pool: str) -> tuple[str | None, str | None]:
+    """Return the model's name at the engine and its key, as a tier's deployment has them."""
+    deployments = (each for _, tier in settings.tiers.items() for each in tier.deployments)
+    for each in deployments:
+        if each.pool == pool:
+            key = os.environ.get(each.api_key_env) if each.api_key_env else None
+            return each.model.partition("/")[2], key
+    return None, None

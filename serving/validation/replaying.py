@@ -1,0 +1,68 @@
+"""Replaying: recorded requests as an engine is asked them again, at temperature 0."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...cassette import RecordedRequest
+from ...errors import EngineUnreadableError
+from ..load import LoadClient, Timed, closed_loop
+from .measured import Block, Served
+
+_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replaying:
+    """An Endpoint that asks a real engine."""
+
+    client: LoadClient
+
+    async def serve(self, requests: Sequence[RecordedRequest], concurrency: int) -> Block:
+        """Have requests served, so many at a time. Raises EngineUnreadableError for any failure."""
+        asked = await closed_loop(
+            self.client.ask, [body_of(each) for each in requests], concurrency
+        )
+        if asked.failed:
+            raise EngineUnreadableError(
+                f"{self.client.api_base} failed {len(asked.failed)} of {len(asked.timed)} requests "
+                f"({asked.failed[0]}). Nothing is decided by an engine that fails; see its log."
+            )
+        return Block(_MS * asked.wall_s, tuple(map(_served, asked.timed)))
+
+    async def drafted(self) -> tuple[float, float] | None:
+        """Return how many tokens were drafted and accepted so far; None if it tells none."""
+        try:
+            found = await self.client.counters()
+        except EngineUnreadableError:
+            # Not every engine has such a page, and what it would say decides nothing.
+            return None
+        if found.drafted_tokens is None or found.accepted_tokens is None:
+            return None
+        return found.drafted_tokens, found.accepted_tokens
+
+
+def body_of(request: RecordedRequest) -> Mapping[str, Any]:
+    """Return the chat request to send: the recorded one, with no more output than it had."""
+    body: dict[str, Any] = {
+        **request.options,
+        "messages": list(request.messages),
+        "temperature": 0,
+        "max_tokens": max(1, request.output_tokens),
+    }
+    if request.reply_schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "result", "schema": request.reply_schema},
+        }
+    return body
+
+
+def _served(timed: Timed) -> Served:
+    return Served(
+        ttft_ms=_MS * timed.ttft_s,
+        total_ms=_MS * timed.total_s,
+        gaps_ms=tuple(_MS * gap for gap in timed.gaps_s),
+        output_tokens=timed.output_tokens,
+        said=timed.text if timed.token_ids is None else timed.token_ids,
+    )

@@ -1,0 +1,156 @@
+"""`tierflow serving validate` and `policy`: two pools over real sockets, one of them slower."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.fakes import Fail, FakeProvider, Say
+from tierflow.cassette import RecordedRequest
+from tierflow.cli import cli
+from tierflow.serving.validation.consulting import open_policies
+from tierflow.settings import settings
+
+TOML = """
+[cassette]
+path = "requests.jsonl"
+
+[pools.plain]
+replicas = ["{base}"]
+
+[pools.drafting]
+replicas = ["{base}"]
+
+[tiers.fast]
+deployments = [{{ model = "openai/plain", pool = "plain" }}]
+
+[tiers.standard]
+deployments = [{{ model = "openai/drafting", pool = "drafting" }}]
+"""
+
+
+def write_requests(path: Path, count: int = 8) -> None:
+    rows = [
+        RecordedRequest(
+            step="triage",
+            messages=({"role": "user", "content": f"parcel {at}"},),
+            options={"temperature": 0.7},
+            input_tokens=9,
+            output_tokens=5,
+        ).model_dump_json()
+        for at in range(count)
+    ]
+    path.write_text("\n".join(rows))
+
+
+@pytest.fixture
+def pools(project: Path, provider: FakeProvider) -> FakeProvider:
+    """Two pools that say the same; the plain one pauses before each word."""
+    (project / "tierflow.toml").write_text(TOML.format(base=provider.base_url))
+    write_requests(project / "requests.jsonl")
+    provider.script("plain", lambda body: Say(text_of(body), chunk_delay_s=0.01))
+    provider.script("drafting", lambda body: Say(text_of(body)))
+    return provider
+
+
+def text_of(body: dict[str, Any]) -> str:
+    return f"It says {body['messages'][-1]['content']} on it"
+
+
+def run(*words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "160"}).invoke(cli, ["serving", *words])
+
+
+def validate(*words: str) -> Result:
+    return run(
+        *("validate", "--pool", "plain", "--against", "drafting"),
+        *("--concurrency", "1,4", "--pairs", "6", *words),
+    )
+
+
+def test_the_faster_pool_is_adopted_and_the_policy_kept(pools: FakeProvider) -> None:
+    done = validate("--json", "--report", "report.md")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    (slice_,) = found["slices"]
+    assert slice_["served_by"] == [{"up_to": 4, "pool": "drafting"}]
+    assert [each["concurrency"] for each in slice_["compared"]] == [1, 4]
+    assert found["kept"] is True
+    report = Path("report.md").read_text()
+    assert "data:image/svg" in report
+    assert "drafting up to 4 at once; then plain" in report
+    store = open_policies(settings())
+    policy = store.newest("plain")
+    store.close()
+    assert policy is not None
+    assert [step.pool for rule in policy.rules for step in rule.steps] == ["drafting"]
+
+
+def test_requests_are_replayed_as_recorded_but_at_temperature_zero(pools: FakeProvider) -> None:
+    assert validate("--dry-run").exit_code == 0
+    bodies = [call.body for call in pools.calls]
+    assert {body["temperature"] for body in bodies} == {0}
+    assert {body["max_tokens"] for body in bodies} == {5}
+    assert {body["messages"][0]["content"] for body in bodies} == {f"parcel {n}" for n in range(8)}
+
+
+def test_a_dry_run_keeps_nothing(pools: FakeProvider) -> None:
+    done = validate("--dry-run")
+    assert "Nothing was kept." in done.output
+    assert "Each pool serves its requests itself." in run("policy").output
+
+
+def test_a_pool_that_says_something_else_is_not_adopted(pools: FakeProvider) -> None:
+    pools.script("drafting", Say("something else"))
+    found = json.loads(validate("--json").stdout)
+    assert found["slices"][0]["served_by"] == []
+    assert "outputs differ" in found["slices"][0]["reason"]
+    lossy = json.loads(validate("--json", "--lossy", "drafting").stdout)
+    assert lossy["slices"][0]["served_by"] == []
+    accepted = json.loads(validate("--json", "--lossy", "drafting", "--accept-lossy").stdout)
+    assert accepted["slices"][0]["served_by"] == [{"up_to": 4, "pool": "drafting"}]
+    assert accepted["slices"][0]["compared"][0]["lossy"] is True
+
+
+def test_a_policy_is_shown_and_dropped(pools: FakeProvider) -> None:
+    assert validate().exit_code == 0
+    assert "drafting up to 4 at once" in " ".join(run("policy").output.split())
+    assert json.loads(run("policy", "plain", "--json").stdout)["plain"]["pool"] == "plain"
+    assert run("policy", "plain", "--drop").exit_code == 0
+    assert json.loads(run("policy", "--json").stdout) == {"plain": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--against", "none"), "has no [pools.none]. Known: plain, drafting."),
+        (("--against", "plain"), "is to be compared with other pools"),
+        (("--lossy", "nobody"), "nobody is not compared"),
+        (("--slices", "step,size"), "size is none. Known: step, kind, length, concurrency."),
+        (("--concurrency", "0,4"), "write numbers from 1"),
+    ],
+)
+def test_a_wrong_question_is_refused_before_any_engine_is_asked(
+    pools: FakeProvider, words: tuple[str, ...], said: str
+) -> None:
+    done = run("validate", "--pool", "plain", "--against", "drafting", *words)
+    assert done.exit_code != 0
+    assert said in " ".join(f"{done.output} {done.exception}".split())
+    assert not pools.calls
+
+
+def test_too_few_or_no_requests_say_what_to_do(pools: FakeProvider, project: Path) -> None:
+    write_requests(project / "requests.jsonl", 3)
+    assert "Record more" in str(validate().exception)
+    (project / "requests.jsonl").unlink()
+    assert "run the steps that are to be replayed" in str(validate().exception)
+
+
+def test_an_engine_that_fails_proves_nothing(pools: FakeProvider) -> None:
+    pools.script("drafting", Fail(500))
+    done = validate()
+    assert done.exit_code == 1
+    assert "HTTP 500" in str(done.exception)
+    assert "Each pool serves its requests itself." in run("policy").output

@@ -1,0 +1,20 @@
+"""affinity: which replica of a pool has read a prompt before. Part of routing; asks no model."""
+
+from .backlog import Backlog, Pace
+from .blocks import BlockChain, chain_of_text, chain_of_tokens, next_hash
+from .fleet import Fleet, Placement
+from .index import BlockIndex
+from .sessions import Sessions
+
+__all__ = [
+    "Backlog",
+    "BlockChain",
+    "BlockIndex",
+    "Fleet",
+    "Pace",
+    "Placement",
+    "Sessions",
+    "chain_of_text",
+    "chain_of_tokens",
+    "next_hash",
+]

@@ -2,7 +2,7 @@
 
 from .kv_events import Cleared, Gap, KvEvent, Removed, Sequenced, Stored, events_in
 from .kv_subscriber import KvEndpoint, KvSubscriber
-from .members import Seen, Watcher, addresses
+from .members import Seen, Watcher, addresses, find, see
 from .signals import EngineSignals, MetricsPage, SignalSource, metrics_url, signals_in
 from .token_ids import TokenizePage, TokenSource
 
@@ -24,6 +24,8 @@ __all__ = [
     "Watcher",
     "addresses",
     "events_in",
+    "find",
     "metrics_url",
+    "see",
     "signals_in",
 ]

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -83,47 +85,56 @@ class Watcher:
             self._loop.close()
 
     async def _watch(self) -> None:
-        import httpx  # noqa: PLC0415  # comes with litellm; only for pools
-
-        limits = httpx.Limits(max_connections=_AT_ONCE)
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits) as client:
+        async with _client() as client:
             while not self._is_closing:
                 self._wake.clear()
                 await self._find()
                 self.found.set()
                 self._heard(await asyncio.gather(*(_see(client, each) for each in self._known)))
-                try:
+                with suppress(TimeoutError):
                     async with asyncio.timeout(self._pool.poll_s):
                         await self._wake.wait()
-                except TimeoutError:
-                    pass
 
     async def _find(self) -> None:
-        if self._pool.dns is None:
-            self._members(self._known)
-            return
-        parts = urlsplit(self._pool.dns)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            hosts = await self._addresses(parts.hostname or "", port)
+            self._known = await find(self._pool, self._resolve)
         except OSError as exc:
             # Whoever was there before may be there still.
             if not self._is_lost:
                 self._is_lost = True
-                shown = shown_url(self._pool.dns)
+                shown = shown_url(self._pool.dns or "")
                 _LOG.warning("The host of %s has no address now (%s).", shown, type(exc).__name__)
             return
         self._is_lost = False
-        self._known = addresses(self._pool.dns, hosts)
         self._members(self._known)
 
-    async def _addresses(self, host: str, port: int) -> Sequence[str]:
-        if self._resolve is not None:
-            return self._resolve(host, port)
-        import socket  # noqa: PLC0415  # for its constant
 
-        rows = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [str(row[4][0]) for row in rows]
+async def find(
+    pool: Pool, resolve: Callable[[str, int], Sequence[str]] | None = None
+) -> tuple[str, ...]:
+    """Return the api_bases of a pool's replicas. Raises OSError where its host has no address."""
+    if pool.dns is None:
+        return pool.replicas
+    parts = urlsplit(pool.dns)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if resolve is not None:
+        return addresses(pool.dns, resolve(host, port))
+    loop = asyncio.get_running_loop()
+    rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return addresses(pool.dns, [str(row[4][0]) for row in rows])
+
+
+async def see(replicas: Sequence[str]) -> list[Seen]:
+    """Return how replicas do, in their order."""
+    async with _client() as client:
+        return await asyncio.gather(*(_see(client, each) for each in replicas))
+
+
+def _client() -> Any:
+    import httpx  # noqa: PLC0415  # comes with litellm; only for pools
+
+    return httpx.AsyncClient(timeout=_TIMEOUT_S, limits=httpx.Limits(max_connections=_AT_ONCE))
 
 
 async def _see(client: Any, replica: str) -> Seen:

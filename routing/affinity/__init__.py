@@ -4,7 +4,10 @@ from .backlog import Backlog, Pace
 from .blocks import BlockChain, chain_of_text, chain_of_tokens, next_hash
 from .fleet import Fleet, Placement
 from .index import BlockIndex
+from .opening import open_placements
+from .precise import Translation
 from .sessions import Sessions
+from .sharing import Placements, Sent, Sharing
 
 __all__ = [
     "Backlog",
@@ -13,8 +16,13 @@ __all__ = [
     "Fleet",
     "Pace",
     "Placement",
+    "Placements",
+    "Sent",
     "Sessions",
+    "Sharing",
+    "Translation",
     "chain_of_text",
     "chain_of_tokens",
     "next_hash",
+    "open_placements",
 ]

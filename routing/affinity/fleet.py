@@ -159,6 +159,12 @@ class Fleet:
                 self._list(way.member, now)
                 self._index.lost(way.member.slot, way.blocks, way.held)
 
+    def sent_elsewhere(self, name: str, blocks: tuple[int, ...]) -> None:
+        """Note what another process sent to a replica. For pools without events."""
+        with self._lock:
+            if member := self._members.get(name):
+                self._index.arrived(member.slot, blocks)
+
     def heard(self, name: str, waiting: float, at: float) -> None:
         """Note how many requests waited at a replica at a time in the past."""
         with self._lock:

@@ -70,8 +70,10 @@ def events_in(payload: bytes) -> tuple[KvEvent, ...]:
         raise ImportError(NEEDED) from exc
     try:
         batch: Any = msgspec.msgpack.decode(payload)
-        events: list[Any] = batch["events"] if isinstance(batch, dict) else batch[1]
-        found = [_event(each) for each in events]
+        events: Any = batch["events"] if isinstance(batch, dict) else batch[1]
+        if not isinstance(events, list):
+            raise TypeError("no list of events")  # noqa: TRY301  # said once, below
+        found = [_event(each) for each in cast("list[Any]", events)]
     except (msgspec.DecodeError, LookupError, TypeError, ValueError) as exc:
         raise EngineUnreadableError(
             f"A batch of KV events cannot be read ({type(exc).__name__}). Is the endpoint vLLM's "
@@ -87,6 +89,8 @@ def _event(told: Any) -> KvEvent | None:
     if isinstance(told, dict):
         given = cast("dict[str, Any]", told)
         kind = str(given["type"])
+    elif not isinstance(told, list):
+        raise TypeError("no event")
     else:
         kind, *values = cast("list[Any]", told)
         given = dict(zip(_FIELDS.get(kind, ()), values, strict=False))

@@ -73,7 +73,7 @@ def events_in(payload: bytes) -> tuple[KvEvent, ...]:
         events: Any = batch["events"] if isinstance(batch, dict) else batch[1]
         if not isinstance(events, list):
             raise TypeError("no list of events")  # noqa: TRY301  # said once, below
-        found = [_event(each) for each in cast("list[Any]", events)]
+        found = [_event(each) for each in events]
     except (msgspec.DecodeError, LookupError, TypeError, ValueError) as exc:
         raise EngineUnreadableError(
             f"A batch of KV events cannot be read ({type(exc).__name__}). Is the endpoint vLLM's "
@@ -92,7 +92,7 @@ def _event(told: Any) -> KvEvent | None:
     elif not isinstance(told, list):
         raise TypeError("no event")
     else:
-        kind, *values = cast("list[Any]", told)
+        kind, *values = told
         given = dict(zip(_FIELDS.get(kind, ()), values, strict=False))
     # Blocks in the host's memory or on a disk must be loaded first, and those of further groups
     # (sliding windows) stand beside the first group's.

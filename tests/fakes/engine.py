@@ -100,10 +100,12 @@ class FakeEngine:
         has_pages: bool = True,
         events: Events | None = None,
         text: str = "fine",
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self._blocks, self._block_tokens, self._read_s = blocks, block_tokens, read_s
         self._tells, self._has_pages, self._events, self._text = tells, has_pages, events, text
-        self._port = 0
+        self._host, self._port = host, port
         self._provider: FakeProvider | None = None
         self._replies: list[Step] = []
         self.calls: list[Recorded] = []
@@ -125,7 +127,9 @@ class FakeEngine:
         """Serve, with an empty cache, on the port of the last time."""
         self.cache = PrefixCache(self._blocks, self._block_tokens, self._events)
         pages = token_ids if self._has_pages else None
-        provider = FakeProvider(default=self._step, port=self._port, token_ids=pages)
+        provider = FakeProvider(
+            default=self._step, port=self._port, token_ids=pages, host=self._host
+        )
         self._provider = provider.__enter__()
         self._port = int(provider.root_url.rpartition(":")[2])
         self._load()
@@ -144,7 +148,7 @@ class FakeEngine:
     @property
     def base_url(self) -> str:
         """Its api_base; it stays the same over restarts."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://{self._host}:{self._port}/v1"
 
     @property
     def all_calls(self) -> list[Recorded]:

@@ -66,12 +66,12 @@ class _Server(Server):
         await super().shutdown(sockets)
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer waits 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise
@@ -96,15 +96,17 @@ class FakeProvider:
         keep_calls: int | None = None,
         billing: Billing | None = None,
         token_ids: Callable[[Any], list[int]] | None = None,
+        host: str = HOST,
     ) -> None:
         self._ledger = Ledger(scripts or {}, default, keep_calls)
         self._wanted_port = port
+        self._host = host
         self._billing = billing
         self._token_ids = token_ids
         self._port = 0
 
     def __enter__(self) -> Self:
-        listener = _listen(self._wanted_port)
+        listener = _listen(self._host, self._wanted_port)
         self._port = listener.getsockname()[1]
         self._server = _Server(
             Config(
@@ -143,7 +145,7 @@ class FakeProvider:
     @property
     def root_url(self) -> str:
         """Where ``/metrics`` and ``/health`` live: ``http://127.0.0.1:PORT``."""
-        return f"http://{HOST}:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     @property
     def base_url(self) -> str:

@@ -1,73 +1,22 @@
 """Pools: steps over real sockets to replicas with prefix caches, which die, restart and join."""
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 
-from tests.fakes import Drop, Fail, FakeEngine, FakeProvider, Hang
+from tests.fakes import Drop, Fail, FakeEngine, Hang
 from tests.tasks.conftest import Rows
+from tests.tasks.pooled import TENANTS, a_pool, asked, hit_rate, items, served, urls
 from tests.tasks.ways import Way, both_ways
 from tests.tasks.world import in_a_flow
-from tierflow import Prompt
 from tierflow.errors import AllDeploymentsFailedError, RejectedError
 from tierflow.settings import _load
 from tierflow.tasks import close_hands, hands
 
 PATIENCE_S = 60.0
-TENANTS = 6
-"""As many prefixes, of some 500 tokens each."""
-
-
-@pytest.fixture
-def engines(running_provider: FakeProvider) -> Iterator[list[FakeEngine]]:
-    """Three replicas that are up. The provider is here for how it has litellm's clients opened."""
-    del running_provider
-    with ExitStack() as stack:
-        yield [stack.enter_context(FakeEngine(text=f"from {each}")) for each in "abc"]
-
-
-def a_pool(project: Path, replicas: Sequence[str], more: str = "", tail: str = "") -> None:
-    """Write a tierflow.toml with one pool, behind the tier fast."""
-    path = project / "tierflow.toml"
-    path.write_text(f"""
-[pools.llama]
-replicas = {list(replicas)!r}
-{more}
-
-[tiers.fast]
-deployments = [{{ model = "openai/llama", pool = "llama" }}]
-timeout_s = 10
-max_wait_s = 0
-{tail}
-""")
-
-
-def urls(engines: Sequence[FakeEngine]) -> list[str]:
-    return [each.base_url for each in engines]
-
-
-def asked(item: str) -> Prompt:
-    """A prompt whose long prefix is its tenant's."""
-    tenant, _, ask = item.partition(":")
-    return Prompt(prefix=f"You serve {tenant}. " + f"{tenant} is a house of rules. " * 80, ask=ask)
-
-
-def items(rounds: int) -> list[str]:
-    return [f"tenant {each}:ask {turn}" for turn in range(rounds) for each in range(TENANTS)]
-
-
-def served(engines: Sequence[FakeEngine]) -> list[int]:
-    return [len(each.all_calls) for each in engines]
-
-
-def hit_rate(engines: Sequence[FakeEngine]) -> float:
-    hits = sum(each.cache.hits for each in engines)
-    return hits / sum(each.cache.queries for each in engines)
 
 
 @both_ways
@@ -294,9 +243,7 @@ def test_what_was_placed_is_always_given_back(project: Path, engines: list[FakeE
     for each in engines:
         each.next(Fail(500), Hang(PATIENCE_S), Fail(500))
 
-    for each in items(1):
-        with pytest.raises(AllDeploymentsFailedError):
-            step(each)
-        break
+    with pytest.raises(AllDeploymentsFailedError):
+        step("tenant:ask")
 
     assert not hands().pools._in_use["llama"].fleet._under_way

@@ -1,18 +1,20 @@
 """Precise pools: what is held is what the engines say over ZeroMQ, evictions and all."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from tests.fakes import FakeEngine, FakeProvider, KvPublisher
 from tests.fakes.engine import token_ids
-from tests.tasks.test_pools import a_pool, asked, items, urls
+from tests.tasks.pooled import a_pool, asked, items, urls
 from tests.tasks.ways import Way, both_ways
 from tierflow.request import render
+from tierflow.routing import Place
 from tierflow.routing.affinity import chain_of_tokens
 from tierflow.tasks import hands
 from tierflow.tasks.pool import PoolInUse
@@ -87,7 +89,7 @@ def test_the_index_is_what_the_engines_hold(way: Way, project: Path, told: Told)
 
 
 def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
-    project: Path, told: Told
+    project: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told.pool(project)
     pool = told.begin()
@@ -95,13 +97,13 @@ def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
     expected: list[int] = []
     place = pool.place
 
-    def noting(*given: object) -> object:
-        placed = place(*given)  # type: ignore[arg-type]
+    def noting(asked: Place, barred: Sequence[str]) -> Any:
+        placed = place(asked, barred)
         assert placed is not None
         expected.append(placed[0].cached_tokens)
         return placed
 
-    pool.place = noting  # type: ignore[method-assign]
+    monkeypatch.setattr(pool, "place", noting)
     found: list[int] = []
     for each in items(4):
         until(lambda: all(len(held(pool, one)) == len(one.cache._held) for one in told.engines))

@@ -35,7 +35,17 @@ from ..rollouts.enrolment import Compare, Enrol, MayShadow, Observe
 from ..rollouts.following import Following
 from ..rollouts.opening import open_rollouts
 from ..rollouts.pins import Pins, PrefectLabels
-from ..routing import Admit, Ask, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
+from ..routing import (
+    Admit,
+    Ask,
+    LiteLLMClient,
+    ModelClient,
+    Place,
+    Rank,
+    RunTests,
+    Tell,
+    run_tests,
+)
 from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
     Audited,
@@ -51,6 +61,7 @@ from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger, record_step, set_up
 from ..tracing.notices import notice
+from .pools import Pools
 from .recorder import Recorder
 from .spec import Account, Evaluated, Surroundings
 
@@ -70,7 +81,13 @@ class Hands:
         self.similar = open_similar_cache(settings)
         self.leases = Leases(self.store)
         self.flights = Flights()
-        self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
+        self.guard = Guard(
+            time.monotonic,
+            settings.breaker,
+            open_shared(settings),
+            lambda deployment: self.pools.replicas(deployment),  # noqa: PLW0108  # made below
+        )
+        self.pools = Pools(settings, self.guard)
         self.keeper = Keeper(os.environ, time.monotonic)
         self.cassette = Cassette(settings.cassette)
         self.judges = Consulting(
@@ -96,6 +113,7 @@ class Hands:
             background.shutdown(wait=True)
         self.recorder.close()
         self.leases.close()
+        self.pools.close()
         self.guard.close()
         self.judges.close()
         self.routes.close()
@@ -117,7 +135,7 @@ class Hands:
         where = Where(at, flow_run_id, name, task_run_id)
         return Surroundings(self.settings, os.environ, where, time.perf_counter)
 
-    def perform(self, effect: object) -> Any:
+    def perform(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
         """Carry out an effect that this thread does: stores, memory, a process of unit tests.
 
         A store that cannot be used costs money or a report, never an answer: that is logged once.
@@ -127,6 +145,8 @@ class Hands:
                 return self.guard.rank(effect)
             case Admit():
                 return self.guard.admit(effect)
+            case Place():
+                return self.pools.place(effect)
             case Reserve() | Settle():
                 return self.spending.perform(effect)
             case RunTests():
@@ -138,8 +158,9 @@ class Hands:
                 return self._if_usable(lambda: self._perform_stored(effect))
 
     def replied(self, ask: Ask, reply: Reply) -> None:
-        """Note a reply: its deployment is well, and its request may be recorded."""
+        """Note a reply: its deployment is well, its pool knows, and it may be recorded."""
         self.guard.replied(ask, reply)
+        self.pools.replied(ask, reply)
         if ask.role == "answer":
             sampling = ask.request.sampling.over(ask.tier.tier.sampling)
             self.cassette.add(ask.request, sampling.given(), reply.usage)
@@ -148,6 +169,8 @@ class Hands:
         """Tell whether an effect holds up an event loop: network, encoding, a read, a process."""
         if isinstance(effect, Rank):
             return self.settings.store_url is not None and self.guard.is_due
+        if isinstance(effect, Place):
+            return self.pools.takes_long(effect)
         is_long = isinstance(
             effect,
             Resemble

@@ -130,7 +130,7 @@ class LiteLLMClient:
         ) as span:
             meter.clock, meter.started, meter.began_at = self.clock, started, self.now()
             if ask.placed is not None and ask.placed.ticket is not None:
-                span.placed(ask.placed.cached_tokens)
+                span.placed(ask.placed.pool, ask.placed.cached_tokens)
             try:
                 yield span
             except BaseException as error:

@@ -142,14 +142,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A replica. `deployment`: the pool's, at that replica.
+    """A replica. `deployment`: the one to ask, at that replica.
 
+    `pool`: the replica's; not the deployment's where a policy says that another serves it.
     `cached_tokens`: how many of the request's it likely holds. `ticket`: names the placement to
     the fleet that made it, None where there is no fleet. `probe`: see Admission. `headers`: hints
     for a gateway.
     """
 
     deployment: Deployment
+    pool: str
     cached_tokens: int = 0
     ticket: int | None = None
     probe: str = ""

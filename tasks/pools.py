@@ -12,7 +12,9 @@ from ..routing import Ask, Place, Placed
 from ..routing.affinity import Sent, Sharing, open_placements
 from ..routing.resilience import Guard, Replicas
 from ..serving import TokenSource
+from ..serving.validation import ConsultingPolicies, open_policies
 from ..settings import Deployment, Settings
+from .obeying import Obeying
 from .pool import PoolInUse
 
 
@@ -31,8 +33,9 @@ class Pools:
     ) -> None:
         self._settings, self._guard, self._clock, self._tokens = settings, guard, clock, tokens
         self._in_use: dict[str, PoolInUse] = {}
-        self._replicas: dict[str, tuple[tuple[str, ...], Replicas]] = {}
+        self._replicas: dict[tuple[str, str], tuple[tuple[str, ...], Replicas]] = {}
         self._sharing: Sharing | None = None
+        self._obeying = Obeying(ConsultingPolicies(lambda: open_policies(settings), clock))
         self._lock = threading.Lock()
 
     def takes_long(self, place: Place) -> bool:
@@ -41,7 +44,9 @@ class Pools:
         pool = self._in_use.get(name)
         if self._settings.pools[name].affinity == "gateway":
             return bool(self._guard.health.ailing())
-        return pool is None or pool.is_precise or bool(self._guard.health.ailing())
+        if pool is None or pool.is_precise or self._obeying.takes_long(name):
+            return True
+        return bool(self._guard.health.ailing())
 
     def place(self, place: Place) -> Placed | None:
         """Choose the replica that is asked. Its ticket is to be given back by ended or failed."""
@@ -49,8 +54,26 @@ class Pools:
         settings = self._settings.pools[name]
         if settings.affinity == "gateway":
             return self._through(_gateway(settings), place)
+        chosen = self._chosen(name, place)
+        placed = self._placed(chosen, place)
+        return self._placed(name, place) if placed is None and chosen != name else placed
+
+    def _chosen(self, name: str, place: Place) -> str:
+        # Where a replica failed the request, nothing is tried but the plain way.
+        if place.excluded:
+            return name
+        return self._obeying.served_by(
+            name,
+            place.request,
+            under_way=lambda pool: self._using(pool).fleet.under_way,
+            replicas=len(self._using(name).members),
+            known=self._settings.pools.keys(),
+        )
+
+    def _placed(self, name: str, place: Place) -> Placed | None:
         pool = self._using(name)
-        barred = [*place.excluded, *self._guard.barred(self.replicas(place.deployment))]
+        replicas = self._replicas_in(name, place.deployment)
+        barred = [*place.excluded, *self._guard.barred(replicas)]
         while (chosen := pool.place(place, barred)) is not None:
             placement, chain = chosen
             replica = place.deployment.at(placement.replica)
@@ -58,7 +81,7 @@ class Pools:
             if probe is not None:
                 if self._sharing is not None and not pool.is_precise:
                     self._sharing.sent(Sent(name, placement.replica, chain.hashes))
-                return Placed(replica, placement.cached_tokens, placement.ticket, probe)
+                return Placed(replica, name, placement.cached_tokens, placement.ticket, probe)
             # Another call tries whether it is well again.
             pool.fleet.failed(placement.ticket)
             barred.append(placement.replica)
@@ -66,16 +89,18 @@ class Pools:
 
     def replicas(self, deployment: Deployment) -> Replicas:
         """Return who serves a deployment's pool, as far as is known: nobody before it is used."""
-        name = deployment.pool or ""
+        return self._replicas_in(deployment.pool or "", deployment)
+
+    def _replicas_in(self, name: str, deployment: Deployment) -> Replicas:
         settings, pool = self._settings.pools[name], self._in_use.get(name)
         now = pool.members if pool is not None else ()
         if settings.affinity == "gateway":
             now = (_gateway(settings),)
-        members, known = self._replicas.get(deployment.name, ((), {}))
+        members, known = self._replicas.get((name, deployment.name), ((), {}))
         if members != now:
             members = now
             known = {each.instance: each for each in map(deployment.at, members)}
-            self._replicas[deployment.name] = members, known
+            self._replicas[name, deployment.name] = members, known
         return known
 
     def listening(self, ask: Ask) -> Ask:
@@ -98,6 +123,7 @@ class Pools:
         """Note a reply. Does nothing for an ask that was not placed."""
         if ask.placed is not None and ask.placed.ticket is not None:
             self._pool_of(ask).ended(ask.placed.ticket, reply.usage)
+            self._obeying.replied(ask.request, reply.usage)
 
     def failed(self, ask: Ask, error: BaseException) -> None:
         """Note that no reply came, or that nobody waits for it any more."""
@@ -121,14 +147,21 @@ class Pools:
             pool.close()
         if sharing is not None:
             sharing.close()
+        self._obeying.close()
 
     def _through(self, address: str, place: Place) -> Placed | None:
         replica = place.deployment.at(address)
         probe = None if address in place.excluded else self._guard.probe(replica, place.lease_s)
-        return None if probe is None else Placed(replica, probe=probe, headers=hints(place.session))
+        return (
+            None
+            if probe is None
+            else Placed(
+                replica, place.deployment.pool or "", probe=probe, headers=hints(place.session)
+            )
+        )
 
     def _pool_of(self, ask: Ask) -> PoolInUse:
-        return self._using(ask.deployment.pool or "")
+        return self._using(ask.placed.pool if ask.placed is not None else "")
 
     def _using(self, name: str) -> PoolInUse:
         if (pool := self._in_use.get(name)) is not None:

@@ -48,8 +48,9 @@ class AttemptSpan:
                 InputMessage(role=each.role, parts=_parts(each.texts)) for each in prompt.messages
             ]
 
-    def placed(self, cached_tokens: int) -> None:
-        """Write how many of the prompt's tokens the replica was expected to hold."""
+    def placed(self, pool: str, cached_tokens: int) -> None:
+        """Write whose replica it is, and how many of the prompt's tokens it likely held."""
+        self._invocation.attributes[names.POOL] = pool
         self._invocation.attributes[names.POOL_CACHED] = cached_tokens
 
     def chunk(self) -> None:

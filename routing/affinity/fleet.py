@@ -87,6 +87,11 @@ class Fleet:
         self._under_way: OrderedDict[int, _UnderWay] = OrderedDict()
         self._tickets = 0
 
+    @property
+    def under_way(self) -> int:
+        """How many requests were placed and have not ended."""
+        return len(self._under_way)
+
     def set_members(self, names: Sequence[str]) -> None:
         """Have these replicas and no others. Those that stay keep what is known of them."""
         with self._lock:

@@ -116,7 +116,7 @@ class World:
             if each.api_base in barred:
                 continue
             if (probe := self.guard.probe(each, place.lease_s)) is not None:
-                return Placed(each, ticket=len(self.placed), probe=probe)
+                return Placed(each, "llama", ticket=len(self.placed), probe=probe)
         return None
 
     def _spend(self, effect: Reserve | Settle | TellExhausted) -> Any:

@@ -21,6 +21,7 @@ from .world import World, a_request
 A, B, C = (f"http://{each}/v1" for each in "abc")
 DOWN = ProviderDownError("it is down")
 POOL = Deployment(model="openai/llama", pool="llama")
+FAILING: list[str | AttemptError] = [DOWN]
 OTHER = Deployment(model="openai/other")
 
 
@@ -81,7 +82,7 @@ def test_when_all_replicas_have_failed_the_deployment_has() -> None:
 
 def test_of_many_replicas_four_are_tried() -> None:
     many = tuple(f"http://{each}/v1" for each in "abcdefgh")
-    world = a_world(many, **{each: [DOWN] for each in "abcdefgh"})
+    world = a_world(many, **dict.fromkeys("abcdefgh", FAILING))
 
     with pytest.raises(AllDeploymentsFailedError):
         world.run(failover(a_pooled_tier(), a_request(), Trail()))

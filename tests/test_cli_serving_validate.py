@@ -50,7 +50,7 @@ def pools(project: Path, provider: FakeProvider) -> FakeProvider:
     """Two pools that say the same; the plain one pauses before each word."""
     (project / "tierflow.toml").write_text(TOML.format(base=provider.base_url))
     write_requests(project / "requests.jsonl")
-    provider.script("plain", lambda body: Say(text_of(body), chunk_delay_s=0.01))
+    provider.script("plain", lambda body: Say(text_of(body), chunk_delay_s=0.05))
     provider.script("drafting", lambda body: Say(text_of(body)))
     return provider
 
@@ -66,7 +66,7 @@ def run(*words: str) -> Result:
 def validate(*words: str) -> Result:
     return run(
         *("validate", "--pool", "plain", "--against", "drafting"),
-        *("--concurrency", "1,4", "--pairs", "6", *words),
+        *("--concurrency", "1,2", "--pairs", "6", *words),
     )
 
 
@@ -75,12 +75,12 @@ def test_the_faster_pool_is_adopted_and_the_policy_kept(pools: FakeProvider) -> 
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     (slice_,) = found["slices"]
-    assert slice_["served_by"] == [{"up_to": 4, "pool": "drafting"}]
-    assert [each["concurrency"] for each in slice_["compared"]] == [1, 4]
+    assert slice_["served_by"] == [{"up_to": 2, "pool": "drafting"}]
+    assert [each["concurrency"] for each in slice_["compared"]] == [1, 2]
     assert found["kept"] is True
     report = Path("report.md").read_text()
     assert "data:image/svg" in report
-    assert "drafting up to 4 at once; then plain" in report
+    assert "drafting up to 2 at once; then plain" in report
     store = open_policies(settings())
     policy = store.newest("plain")
     store.close()
@@ -110,13 +110,13 @@ def test_a_pool_that_says_something_else_is_not_adopted(pools: FakeProvider) -> 
     lossy = json.loads(validate("--json", "--lossy", "drafting").stdout)
     assert lossy["slices"][0]["served_by"] == []
     accepted = json.loads(validate("--json", "--lossy", "drafting", "--accept-lossy").stdout)
-    assert accepted["slices"][0]["served_by"] == [{"up_to": 4, "pool": "drafting"}]
+    assert accepted["slices"][0]["served_by"] == [{"up_to": 2, "pool": "drafting"}]
     assert accepted["slices"][0]["compared"][0]["lossy"] is True
 
 
 def test_a_policy_is_shown_and_dropped(pools: FakeProvider) -> None:
     assert validate().exit_code == 0
-    assert "drafting up to 4 at once" in " ".join(run("policy").output.split())
+    assert "drafting up to 2 at once" in " ".join(run("policy").output.split())
     assert json.loads(run("policy", "plain", "--json").stdout)["plain"]["pool"] == "plain"
     assert run("policy", "plain", "--drop").exit_code == 0
     assert json.loads(run("policy", "--json").stdout) == {"plain": None}

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from prefect import flow, task
@@ -20,24 +21,25 @@ from slugify import slugify
 from tierflow.serving.validation.consulting import open_policies
 from tierflow.serving.validation.opening import Validation
 from tierflow.serving.validation.report import as_json, markdown
+from tierflow.serving.validation.trials import Extent
 from tierflow.serving.validation.validating import Question
 from tierflow.settings import settings
 from tierflow.tracing.batch_progress import progress
 
 
 @task(task_run_name="validate {pool}", persist_result=False)
-def prove(pool: str, against: Sequence[str]) -> dict[str, Any]:
+def prove(
+    pool: str, against: Sequence[str], concurrencies: Sequence[int], pairs: int
+) -> dict[str, Any]:
     """Replay, decide and keep; publish the report. Return the figures."""
     current = settings()
-    validation = Validation(current, Question(pool), tuple(against))
+    question = Question(pool, extent=Extent(tuple(sorted(concurrencies)), pairs))
+    validation = Validation(current, question, tuple(against))
     with progress(f"{pool} replays", validation.blocks) as ended:
         found = asyncio.run(validation.run(served=lambda: ended(True)))
     policy = validation.policy(found, now=time.time())
-    store = open_policies(current)
-    try:
+    with closing(open_policies(current)) as store:
         store.add(policy)
-    finally:
-        store.close()
     create_markdown_artifact(
         key=f"tierflow-serving-{slugify(pool)}",
         markdown=markdown(policy, found),
@@ -47,9 +49,14 @@ def prove(pool: str, against: Sequence[str]) -> dict[str, Any]:
 
 
 @flow(name="validate-serving")
-def validate_serving(pool: str, against: list[str]) -> dict[str, Any]:
-    """Decide for which requests another pool serves those of `pool`."""
-    return prove(pool, against)
+def validate_serving(
+    pool: str, against: list[str], concurrencies: Sequence[int] = (1, 4, 8), pairs: int = 12
+) -> dict[str, Any]:
+    """Decide for which requests another pool serves those of `pool`.
+
+    `concurrencies`: how many requests are under way at once. `pairs`: of blocks, of each trial.
+    """
+    return prove(pool, against, concurrencies, pairs)
 
 
 if __name__ == "__main__":

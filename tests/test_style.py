@@ -51,6 +51,9 @@ FACE = {
     "cli_rollout_lint.py",
     "cli_rollout_verbs.py",
     "cli_route.py",
+    "cli_serving.py",
+    "cli_serving_fit.py",
+    "cli_serving_plan.py",
     "cli_steps.py",
 }
 """Files of the ground that show all rooms to the outside."""

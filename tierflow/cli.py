@@ -22,6 +22,7 @@ from .cli_quality import quality
 from .cli_report import last_flow_run, report
 from .cli_rollout import rollout
 from .cli_route import route
+from .cli_serving import serving
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
@@ -128,6 +129,7 @@ cli.add_command(quality)
 cli.add_command(report)
 cli.add_command(rollout)
 cli.add_command(route)
+cli.add_command(serving)
 cache.add_command(cache_plan)
 
 

@@ -108,6 +108,10 @@ class Engine:
             for stream, _ in batch.decodes:
                 self._hold(stream, stream.computed + count)
 
+    def work(self, batch: Batch) -> Work:
+        """Return what the first iteration of a batch computes, before it has ended."""
+        return _work(batch.chunks) + _work(batch.decodes, are_decodes=True)
+
     def finish(self, batch: Batch, began_ms: float, count: int = 1) -> list[Stream]:
         """End the first `count` iterations of a batch; return the streams that have ended."""
         tally = self._tally
@@ -287,22 +291,17 @@ class Engine:
         return written
 
     def _ms(self, chunks: list[tuple[Stream, int]], decodes: list[tuple[Stream, int]]) -> float:
-        new = before = pairs = prompt = prompt_pairs = 0
-        for stream, tokens in decodes:
-            new += tokens
-            before += stream.computed
-            pairs += pairs_of(tokens, stream.computed)
-        for stream, tokens in chunks:
-            prompt += tokens
-            prompt_pairs += pairs_of(tokens, stream.computed)
-        ms = self.cost.ms(Work(new + prompt, pairs + prompt_pairs, len(decodes), before))
+        read, written = _work(chunks), _work(decodes, are_decodes=True)
+        ms = self.cost.ms(read + written)
         if self.profile.draft is None:
             return ms
         # The draft reads every prompt, too, and then writes a token for each stream in each pass.
         passes = max((tokens for _, tokens in decodes), default=1) - 1
-        one = Work(len(decodes), before + len(decodes), len(decodes), before)
-        reads = self.cost.growth_ms(Work(prompt, prompt_pairs))
-        return ms + self.profile.draft.cost * (passes * self.cost.ms(one) + reads)
+        count, before = written.decodes, written.context
+        one = Work(count, before + count, count, before)
+        return ms + self.profile.draft.cost * (
+            passes * self.cost.ms(one) + self.cost.growth_ms(read)
+        )
 
     def _found(self, job: Job, known: int) -> int:
         # The last token is computed in any case: its logits are wanted.
@@ -314,3 +313,12 @@ class Engine:
 
     def _missing(self, stream: Stream, target: int) -> int:
         return self._blocks_of(target) - len(stream.named) - stream.private
+
+
+def _work(parts: list[tuple[Stream, int]], *, are_decodes: bool = False) -> Work:
+    new = before = pairs = 0
+    for stream, tokens in parts:
+        new += tokens
+        before += stream.computed
+        pairs += pairs_of(tokens, stream.computed)
+    return Work(new, pairs, len(parts), before) if are_decodes else Work(new, pairs)

@@ -35,7 +35,8 @@ class Candidate:
 class Figures:
     """What a number of replicas does with a trace. `ttft_s`, `gap_ms`: at the promised share.
 
-    `busy`: share of the time from the first request to the last that replicas computed.
+    `gap_max_ms`: the longest gap, which a share of all gaps hides: reading a prompt in one go is
+    one gap among thousands. `busy`: share of the time from the first request to the last that replicas computed.
     """
 
     replicas: int
@@ -43,6 +44,7 @@ class Figures:
     ttft_s: float
     ttft_mean_s: float
     gap_ms: float
+    gap_max_ms: float
     hit_rate: float
     busy: float
     preemptions: int
@@ -174,6 +176,7 @@ class Search:
             seen.ttft_quantile(self.slo.share) / 1000,
             seen.ttft_mean_ms / 1000,
             seen.gap_quantile(self.slo.share),
+            seen.gap_max_ms,
             seen.hit_rate,
             seen.busy_ms / (span * layout.replicas),
             seen.preemptions,

@@ -102,6 +102,12 @@ class Tally:
             weights.append(np.full(count, streams, np.int64))
         return _quantile(np.concatenate(values), np.concatenate(weights), share)
 
+    @property
+    def gap_max_ms(self) -> float:
+        """The longest gap; 0 where there is none."""
+        longest = (each[0] + each[1] * (each[2] - 1) for each in self.strides)
+        return max(max(self.gaps, default=0.0), max(longest, default=0.0))
+
     def ttft_quantile(self, share: float) -> float:
         """Return the time to first token that this share of jobs does not exceed."""
         found = np.array([each.ttft_ms for each in self.ended], np.float64)

@@ -49,7 +49,9 @@ def read_trace(path: Path, *, rate: float = 1.0, limit: int | None = None) -> Tr
             rows = islice(_mooncake(lines) if kind == "jsonl" else _azure(lines), limit)
             jobs = list(_jobs(path.name, rows))
     except (OSError, EOFError, UnicodeDecodeError) as exc:
-        raise SimulationError(f"{path} cannot be read ({type(exc).__name__}). Is it whole?") from exc
+        raise SimulationError(
+            f"{path} cannot be read ({type(exc).__name__}). Is it whole?"
+        ) from exc
     if not jobs:
         raise SimulationError(f"{path.name} has no requests. Give a trace with some.")
     jobs.sort(key=lambda each: each.at_ms)

@@ -2,6 +2,7 @@
 
 import click
 
+from .cli_serving_fit import fit
 from .cli_serving_plan import plan
 
 
@@ -10,4 +11,5 @@ def serving() -> None:
     """Look into self-hosted engines: how many, and set up how."""
 
 
+serving.add_command(fit)
 serving.add_command(plan)

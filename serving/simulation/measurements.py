@@ -59,7 +59,7 @@ _RUNS = TypeAdapter(tuple[Measured, ...])
 
 
 def read_measurements(path: Path) -> tuple[Measured, ...]:
-    """Return the runs of a file that `tierflow serving fit --keep` wrote. Raises SimulationError."""
+    """Return the runs that `tierflow serving fit --keep` wrote. Raises SimulationError."""
     try:
         return _RUNS.validate_json(path.read_bytes())
     except (OSError, ValidationError) as exc:

@@ -36,7 +36,7 @@ class Figures:
     """What a number of replicas does with a trace. `ttft_s`, `gap_ms`: at the promised share.
 
     `gap_max_ms`: the longest gap, which a share of all gaps hides: reading a prompt in one go is
-    one gap among thousands. `busy`: share of the time from the first request to the last that replicas computed.
+    one gap among thousands. `busy`: share of the time until the last token that replicas computed.
     """
 
     replicas: int
@@ -113,7 +113,7 @@ class Search:
             for heavy in sorted({int(part * replicas), ceil(part * replicas)}):
                 if not 0 < heavy < replicas:
                     continue
-                name = f"{heavy} for more than {threshold:,} uncached tokens"
+                name = f"{heavy} for over {threshold:,} tokens"
                 self.on_look(name, replicas)
                 layout = Layout(candidate.profile, replicas)
                 yield name, self._simulated(layout, Lanes(threshold, heavy))

@@ -34,15 +34,15 @@ class Trace:
 def read_trace(path: Path, *, rate: float = 1.0, limit: int | None = None) -> Trace:
     """Return the first `limit` requests of a trace, `rate` times as dense. Raises SimulationError.
 
-    `.jsonl` as Mooncake writes it (`timestamp` in ms, `input_length`, `output_length`, `hash_ids` of
-    512 tokens each), `.csv` as Azure does (`TIMESTAMP`, `ContextTokens`, `GeneratedTokens`), both
-    also as `.gz`. Sources: github.com/kvcache-ai/Mooncake, github.com/Azure/AzurePublicDataset.
+    `.jsonl` as Mooncake writes it (`timestamp` in ms, `input_length`, `output_length`, `hash_ids`
+    of 512 tokens each), `.csv` as Azure does (`TIMESTAMP`, `ContextTokens`, `GeneratedTokens`),
+    both also as `.gz`. Sources: kvcache-ai/Mooncake and Azure/AzurePublicDataset on GitHub.
     """
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind not in {"jsonl", "csv"}:
         raise SimulationError(
-            f"{path.name} is no trace: its name ends in neither .jsonl (Mooncake) nor .csv (Azure), "
-            "with .gz or without. Rename it, or convert it to one of these."
+            f"{path.name} is no trace: its name ends in neither .jsonl (Mooncake) nor .csv (Azure),"
+            " with .gz or without. Rename it, or convert it to one of these."
         )
     try:
         with _opened(path) as lines:

@@ -51,17 +51,13 @@ def simulate(
     seed: int = 0,
     limits: Limits | None = None,
     ahead: bool = True,
-    on_end: Callable[[], None] = lambda: None,
 ) -> Tally:
     """Run all jobs to their end, or until `limits` are broken. Equal arguments, equal results.
 
     `ahead`: count identical iterations in one go, which changes nothing but the time it takes.
-    `on_end`: called once per job. Raises SimulationError for a job that fits no engine.
+    Raises SimulationError for a job that fits no engine.
     """
-    run = _Run(
-        jobs, layout, cost, router=router, seed=seed, limits=limits, ahead=ahead, on_end=on_end
-    )
-    return run.run()
+    return _Run(jobs, layout, cost, router, seed=seed, limits=limits, ahead=ahead).run()
 
 
 class _Run:
@@ -70,18 +66,16 @@ class _Run:
         jobs: Sequence[Job],
         layout: Layout,
         cost: CostModel,
-        *,
         router: Router,
+        *,
         seed: int,
         limits: Limits | None,
         ahead: bool,
-        on_end: Callable[[], None],
     ) -> None:
         self.jobs, self.layout, self.cost, self.router = jobs, layout, cost, router
         self.clock = simpy.Environment()
         self.done = self.clock.event()
         self.tally = Tally(limits, self._stop)
-        self.on_end = on_end
         engines = (
             Engine(
                 layout.profile,
@@ -120,7 +114,6 @@ class _Run:
             return
         self.tally.ended.append(engine.outcome(stream))
         self.router.ended(stream.job)
-        self.on_end()
         if len(self.tally.ended) == len(self.jobs):
             self._stop()
 

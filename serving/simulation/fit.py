@@ -16,6 +16,7 @@ _TERMS = ("iteration_ms", "token_ms", "pair_ms", "decode_ms", "context_ms")
 _ROUNDS = 20
 _OUTLIER = 1.345
 _SIMPLER = 1.05
+_FAR_APART = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ def fit(runs: Sequence[Measured], origin: str = "") -> CostModel:
             f"{len(rows)} different iterations were measured, and a cost model has two terms at "
             "least. Measure more runs (--repeats), or a smaller chunk size."
         )
-    found = _solved(np.array(rows, np.float64), np.array(ms, np.float64))
-    cost = CostModel(**dict(zip(_TERMS, found, strict=True)), origin=origin)
+    known = _told_apart(runs)
+    found = _solved(np.array(rows, np.float64)[:, known], np.array(ms, np.float64))
+    cost = CostModel(**{_TERMS[at]: ms for at, ms in zip(known, found, strict=True)}, origin=origin)
     return cost.model_copy(update={"request_ms": _request_ms(runs)})
 
 
@@ -99,6 +101,22 @@ def _equations(runs: Sequence[Measured]) -> tuple[list[list[int]], list[float]]:
     return rows, ms
 
 
+def _told_apart(runs: Sequence[Measured]) -> list[int]:
+    """Return the terms that these runs can tell from an iteration's own time.
+
+    What a stream costs shows where their number varies, what its context costs where that does.
+    """
+    settings = [run.setting for run in runs if run.setting.decodes]
+    counts = {each.decodes for each in settings}
+    contexts = {each.decode_context for each in settings}
+    known = [0, 1, 2]
+    if len(counts) > 1:
+        known.append(3)
+    if contexts and max(contexts) >= _FAR_APART * min(contexts):
+        known.append(4)
+    return known
+
+
 def _row(work: Work) -> list[int]:
     return [1, work.tokens, work.pairs, work.decodes, work.context]
 
@@ -106,7 +124,7 @@ def _row(work: Work) -> list[int]:
 def _solved(rows: NDArray[np.float64], ms: NDArray[np.float64]) -> list[float]:
     relative, ones = rows / ms[:, None], np.ones(len(ms))
     weights = ones
-    found = np.zeros(len(_TERMS))
+    found = np.zeros(rows.shape[1])
     for _ in range(_ROUNDS):
         found = _simplest(relative * weights[:, None], weights)
         off = np.abs(relative @ found - 1)
@@ -138,7 +156,7 @@ def _simplest(rows: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray
 def _request_ms(runs: Sequence[Measured]) -> float:
     """Return what a prompt's time to first token has beside the iterations that read it."""
     rest = [
-        run.ttft_ms - sum(run.gaps_ms) - (median(run.quiet_ms) / 2 if run.quiet_ms else 0.0)
+        run.ttft_ms - sum(run.gaps_ms) - (fmean(run.quiet_ms) / 2 if run.quiet_ms else 0.0)
         for run in runs
         if run.ttft_ms is not None and len(run.gaps_ms) == len(reading_work(run.setting))
     ]

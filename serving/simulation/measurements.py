@@ -7,7 +7,7 @@ stream is one iteration, whose work is known from the engine's chunk size.
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from statistics import median
+from statistics import fmean, median
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -107,10 +107,11 @@ def reading_work(setting: Setting) -> list[Work]:
 def typical(runs: Sequence[Measured]) -> tuple[float | None, list[float] | None, float | None]:
     """Return the medians of runs of one setting: quiet gap, each reading iteration, and TTFT.
 
-    None where no run tells: of the iterations, where no run saw as many as were to be seen.
+    Of quiet gaps it is the median of the runs' means: a client that is late once sees one gap too
+    long and the next too short. None where no run tells: of the iterations, where no run saw as many as were to be seen.
     """
     setting = runs[0].setting
-    quiet = [gap for run in runs for gap in run.quiet_ms]
+    quiet = [fmean(run.quiet_ms) for run in runs if run.quiet_ms]
     wanted = len(reading_work(setting)) if setting.prompt_tokens and setting.decodes else 0
     whole = [run.gaps_ms for run in runs if wanted and len(run.gaps_ms) == wanted]
     waits = [run.ttft_ms for run in runs if run.ttft_ms is not None]

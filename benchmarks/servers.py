@@ -47,7 +47,7 @@ def _fake(module: str, *options: str) -> Generator[str]:
 @contextmanager
 def prefect_api(home: Path) -> Generator[str]:
     """Run a Prefect server whose database lies in `home`. Yields its API's URL."""
-    port = _free_port()
+    port = free_port()
     quiet = {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -99,7 +99,8 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[str]) -> None:
     raise TimeoutError(f"The Prefect server did not start within {_START_S:.0f} s.")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on at present."""
     with socket.socket() as listener:
         listener.bind((_HOST, 0))
         port: int = listener.getsockname()[1]

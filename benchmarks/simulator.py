@@ -13,18 +13,20 @@ import platform
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
+from .engines import SMALL, NoEngineError, Vllm, engines, save_model, vllm_python
+from .own_clock import own_clock
 from .running import at_least_one, end, write
-from .small_engine import HOW, PYTHON, engine, make_model, own_clock
 
 if TYPE_CHECKING:
     from tierflow.serving.simulation.measurements import Measured
@@ -42,34 +44,31 @@ def measure(
     taught: Sequence[int], held: int, repeats: int, decodes: int, prompt_tokens: int
 ) -> "tuple[list[Measured], dict[int, float]]":
     """Return the runs of one engine for each chunk size, and how much each was kept off the CPU."""
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(TemporaryDirectory(prefix="tierflow-benchmark-")))
-        model = make_model(home / "model")
-        engines = dict[int, tuple[str, int]]()
-        for chunk in (*taught, held):
-            _console.print(f"Starting vLLM with chunks of {chunk} tokens ...")
-            engines[chunk] = stack.enter_context(
-                engine(model, home / f"{chunk}.log", max_num_batched_tokens=chunk)
-            )
-        return asyncio.run(_in_turn(engines, repeats, decodes, prompt_tokens))
+    chunks = (*taught, held)
+    with TemporaryDirectory(prefix="tierflow-benchmark-") as folder:
+        model = save_model(SMALL, Path(folder) / "model")
+        started = [Vllm(model, ("--max-num-batched-tokens", str(each))) for each in chunks]
+        with engines(started, logs=Path(folder)) as urls:
+            of_chunks = dict(zip(chunks, urls, strict=True))
+            return asyncio.run(_in_turn(of_chunks, repeats, decodes, prompt_tokens))
 
 
 async def _in_turn(
-    engines: Mapping[int, tuple[str, int]], repeats: int, decodes: int, prompt_tokens: int
+    urls: Mapping[int, str], repeats: int, decodes: int, prompt_tokens: int
 ) -> "tuple[list[Measured], dict[int, float]]":
     from tierflow.serving.load import LoadClient
     from tierflow.serving.simulation.measuring import Runs
 
     chance, found = Random(), list["Measured"]()
-    walls, owns = dict.fromkeys(engines, 0.0), dict.fromkeys(engines, 0.0)
+    walls, owns = dict.fromkeys(urls, 0.0), dict.fromkeys(urls, 0.0)
     async with AsyncExitStack() as stack:
         ready = dict[int, Runs]()
-        for chunk, (url, pid) in engines.items():
+        for chunk, url in urls.items():
             client = await stack.enter_async_context(LoadClient.connected(url))
             warm = Runs(client, chunk, time.perf_counter, chance)
             await warm.warm_up()
             await warm.join(decodes, prompt_tokens)  # what an engine does once is no run's
-            clock = own_clock(pid)
+            clock = own_clock(urlsplit(url).port or 0)
             ready[chunk] = Runs(replace(client, clock=clock), chunk, clock, chance)
             await ready[chunk].warm_up()
         for turn in range(repeats):
@@ -79,7 +78,7 @@ async def _in_turn(
                 found.append(await each.join(decodes, prompt_tokens))
                 walls[chunk] += time.perf_counter() - wall
                 owns[chunk] += each.clock() - own
-    return found, {chunk: 1 - owns[chunk] / walls[chunk] for chunk in engines}
+    return found, {chunk: 1 - owns[chunk] / walls[chunk] for chunk in urls}
 
 
 def report(runs: "Sequence[Measured]", held: int, kept_off: Mapping[int, float]) -> dict[str, Any]:
@@ -161,8 +160,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--decodes", type=at_least_one, default=4, help="streams that write")
     parser.add_argument("--prompt-tokens", type=at_least_one, default=6000)
     options = parser.parse_args(argv)
-    if not PYTHON.exists():
-        parser.exit(1, f"{HOW}\n")
+    try:
+        vllm_python()
+    except NoEngineError as exc:
+        parser.exit(1, f"{exc}\n")
     signal.signal(signal.SIGTERM, end)
     runs, kept_off = measure(
         options.chunks, options.held_out, options.repeats, options.decodes, options.prompt_tokens

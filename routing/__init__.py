@@ -13,6 +13,8 @@ from .effects import (
     Hedge,
     OnChunk,
     Pause,
+    Place,
+    Placed,
     Raced,
     Ran,
     Rank,
@@ -20,12 +22,12 @@ from .effects import (
     Standing,
     Tell,
 )
-from .failover import Attempt, Trail
 from .judges import Case, Judge, Score, agreement, confidence, model_judge, schema, source_of
 from .pairwise import pairwise_judge
 from .routes import OpenRoute, Route
 from .texts import ask_of, text_of
 from .tiers import NamedTier, is_usable, key_variables, knows_keys, resolve, temperature_of
+from .trail import Attempt, Trail
 from .trained import trained
 from .verifiers import matches, passes, unit_tests
 
@@ -47,6 +49,8 @@ __all__ = [
     "OpenRoute",
     "Parsed",
     "Pause",
+    "Place",
+    "Placed",
     "Question",
     "Raced",
     "Ran",

@@ -7,8 +7,9 @@ from typing import Any, Generic, TypeVar
 from ..errors import UnparseableReplyError
 from ..request import Reply, Request
 from .effects import OnChunk, Role
-from .failover import Trail, failover
+from .failover import failover
 from .tiers import NamedTier
+from .trail import Trail
 
 T = TypeVar("T")
 

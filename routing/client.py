@@ -56,7 +56,7 @@ class LiteLLMClient:
         if ask.timeout_s is not None:
             # A blocking call could only be cut off by litellm's own timeout (see README.md).
             return wait_on_lasting_loop(self._ask_in_time(ask, ask.timeout_s))
-        vendor, name = litellm(), ask.deployment.name
+        vendor, name = litellm(), ask.deployment.instance
         with self._timed() as started, self._metered(ask, started) as span:
             with vendor_errors(name, self._unsaid(ask)):
                 response = returned(vendor.completion(**self._options(ask)), name)
@@ -75,7 +75,7 @@ class LiteLLMClient:
         return await on_lasting_loop(self._ask_async(ask))
 
     async def _ask_in_time(self, ask: Ask, timeout_s: float) -> Reply:
-        name, ends = ask.deployment.name, time.monotonic() + timeout_s
+        name, ends = ask.deployment.instance, time.monotonic() + timeout_s
         litellm()  # takes seconds, once; the call is begun only if there is time left
         with self._timed():
             try:
@@ -93,7 +93,7 @@ class LiteLLMClient:
             raise error
 
     async def _ask_async(self, ask: Ask) -> Reply:
-        vendor, name = litellm(), ask.deployment.name
+        vendor, name = litellm(), ask.deployment.instance
         with self._timed() as started, self._metered(ask, started) as span:
             with vendor_errors(name, self._unsaid(ask)):
                 response = returned(await vendor.acompletion(**self._options(ask)), name)
@@ -129,6 +129,8 @@ class LiteLLMClient:
             telemetry=self.telemetry,
         ) as span:
             meter.clock, meter.started, meter.began_at = self.clock, started, self.now()
+            if ask.placed is not None and ask.placed.ticket is not None:
+                span.placed(ask.placed.cached_tokens)
             try:
                 yield span
             except BaseException as error:
@@ -161,6 +163,11 @@ class LiteLLMClient:
         # Self-hosted engines need no key, but litellm's OpenAI client insists on one.
         if key := self._key(ask) or (deployment.api_base and "none"):
             options["api_key"] = key
+        if ask.placed is not None and ask.placed.headers:
+            options["extra_headers"] = {
+                **ask.placed.headers,
+                **deployment.params.get("extra_headers", {}),
+            }
         if request.schema is not None:
             options["response_format"] = {
                 "type": "json_schema",

@@ -1,6 +1,6 @@
 """Effects: what routing asks of the outside world. A driver carries them out."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +35,7 @@ class Ask:
     `attempt`: 1 for the first call of a step, and so on. `on_chunk`: stream, and hand over each
     piece; None for a reply in one piece. `cache`: what the provider is told to keep of the prefix.
     `timeout_s`: what the step's deadline leaves, where that is less than the tier's timeout_s.
+    `placed`: which replica of the deployment's pool it is; None where there is no pool.
     `meter`: what is known of the call, also when no reply comes of it.
     """
 
@@ -47,6 +48,7 @@ class Ask:
     cache: CachePlan | None = None
     timeout_s: float | None = None
     admission: Admission = Admission()
+    placed: "Placed | None" = None
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
@@ -121,6 +123,37 @@ class Admit:
     tokens: int
     most_wait_s: float
     lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Choose who of a deployment's pool answers a request. Sends back a Placed, None for nobody.
+
+    `session`: the run that asks, which keeps to a replica, all else being equal. `excluded`: the
+    api_bases of those that failed it. `lease_s`: as in Admit, for a replica that is half-open.
+    """
+
+    deployment: Deployment
+    request: Request
+    session: str = ""
+    excluded: tuple[str, ...] = ()
+    lease_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A replica. `deployment`: the pool's, at that replica.
+
+    `cached_tokens`: how many of the request's it likely holds. `ticket`: names the placement to
+    the fleet that made it, None where there is no fleet. `probe`: see Admission. `headers`: hints
+    for a gateway.
+    """
+
+    deployment: Deployment
+    cached_tokens: int = 0
+    ticket: int | None = None
+    probe: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,94 +3,45 @@
 import math
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import AllDeploymentsFailedError, AttemptError, DeadlineExceededError
-from ..request import Reply, Request, Usage, Verdict
+from ..errors import (
+    AllDeploymentsFailedError,
+    AttemptError,
+    DeadlineExceededError,
+    ProviderDownError,
+)
+from ..request import Reply, Request
 from ..settings import Deployment
-from .budgets import Purse, Reserved, Till
-from .effects import Admission, Admit, Ask, Hedge, OnChunk, Pause, Raced, Rank, Role, Standing
+from .budgets import Reserved, Till
+from .effects import (
+    Admission,
+    Admit,
+    Ask,
+    Hedge,
+    OnChunk,
+    Pause,
+    Place,
+    Placed,
+    Raced,
+    Rank,
+    Role,
+    Standing,
+)
 from .expecting import expected_usage
 from .metering import broken_off
 from .resilience.hedging import not_waited_for
 from .tiers import NamedTier
+from .trail import Attempt, Trail
 
 _ASKS_PER_DEPLOYMENT = 2
+_REPLICAS_PER_TURN = 4
+"""So many replicas of a pool may fail a request before its deployment has failed."""
+
 _LONGEST_PROBE_S = 15.0
 """Whoever dies while trying a half-open breaker holds up the others for so long at most."""
-
-
-def _for_ever() -> float:
-    return math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One call that has ended, with a `reply` or an `error`.
-
-    `partial`: what must be paid for of a call that failed, or was left; see metering.py.
-    """
-
-    tier: str
-    role: Role
-    reply: Reply | None = None
-    error: BaseException | None = None
-    partial: Reply | None = None
-
-    @property
-    def paid(self) -> Reply | None:
-        """What is billed of it, None for nothing."""
-        return self.reply or self.partial
-
-
-@dataclass(slots=True)
-class Trail:
-    """What one step has tried so far: its calls, as they ended, and verdicts.
-
-    `tier`: the one that was asked last for the step's answer. `left_s`: returns the seconds until
-    the step's deadline. `purse`: the budgets that all of it is paid from, None for none.
-    """
-
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
-    verdicts: list[Verdict] = field(default_factory=list[Verdict])
-    tier: str = ""
-    left_s: Callable[[], float] = _for_ever
-    purse: Purse | None = None
-
-    @property
-    def replies(self) -> list[Reply]:
-        """What came back, in order."""
-        return [each.reply for each in self.attempts if each.reply is not None]
-
-    @property
-    def failures(self) -> list[AttemptError]:
-        """What failed, in order."""
-        return [each.error for each in self.attempts if isinstance(each.error, AttemptError)]
-
-    @property
-    def paid(self) -> list[Reply]:
-        """What is paid for, in order: replies, and what had arrived of others."""
-        return [each.paid for each in self.attempts if each.paid is not None]
-
-    @property
-    def next_attempt(self) -> int:
-        """The number of the attempt to come, from 1."""
-        return len(self.attempts) + 1
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens of all that is paid for."""
-        return reduce(add, (reply.usage for reply in self.paid), Usage())
-
-    @property
-    def cost_usd(self) -> float | None:
-        """What all of that cost; None if a part has no price: unknown is not zero."""
-        costs = [reply.cost_usd for reply in self.paid]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def failover(
@@ -116,7 +67,10 @@ def failover(
 
 @dataclass(slots=True)
 class _Course:
-    """One request on its way through a tier. `out`: who is not asked again."""
+    """One request on its way through a tier. `out`: who is not asked again.
+
+    `tried`: by pool, the replicas that failed, and after how long they want to be asked again.
+    """
 
     tier: NamedTier
     request: Request
@@ -127,6 +81,9 @@ class _Course:
     failures: list[AttemptError] = field(default_factory=list[AttemptError])
     asked: Counter[str] = field(default_factory=Counter[str])
     out: set[str] = field(default_factory=set[str])
+    tried: dict[str, dict[str, float | None]] = field(
+        default_factory=dict[str, dict[str, float | None]]
+    )
 
     def run(self) -> Generator[Any, Any, Reply]:
         patience_s, tokens = self.tier.tier.max_wait_s, self._tokens()
@@ -235,15 +192,19 @@ class _Course:
         standings: Sequence[Standing],
         reserves: dict[str, Reserved],
     ) -> Generator[Any, Any, Reply | None]:
-        first = self._asking(best, admission, self.trail.next_attempt)
+        asking = self._asking(best, admission, self.trail.next_attempt)
         second = yield from self._second(best, standings, reserves)
-        self.asked[best.deployment.name] += 1
+        first = yield from self._placed(asking)
+        if first is None:
+            return None
+        if first.placed is None:
+            self.asked[best.deployment.name] += 1
         if second is not None and best.p95_s is not None:
             return (yield from self._race(Hedge(first, second, best.p95_s)))
         try:
             reply: Reply = yield first
         except AttemptError as error:
-            self._failed(error, best.deployment.name, first)
+            self._failed(error, first)
             return None
         except BaseException as error:
             self._left(error, first)
@@ -267,11 +228,10 @@ class _Course:
         if raced.reply is not None:
             for paid in raced.paid:
                 self._replied(paid)
-        by_name = {each.deployment.name: each for each in (hedge.first, hedge.second)}
+        by_name = {each.deployment.instance: each for each in (hedge.first, hedge.second)}
         for place, failure in enumerate(raced.failures):
             name = failure.deployment if failure.deployment in by_name else ""
-            name = name or list(by_name)[min(place, 1)]
-            self._failed(failure, name, by_name[name])
+            self._failed(failure, by_name[name or list(by_name)[min(place, 1)]])
         if raced.reply is not None:
             self._replied(raced.reply)
         return raced.reply
@@ -286,14 +246,45 @@ class _Course:
                 Attempt(self.tier.name, self.role, error=error, partial=partial)
             )
 
-    def _failed(self, error: AttemptError, name: str, ask: Ask) -> None:
+    def _failed(self, error: AttemptError, ask: Ask) -> None:
+        name = ask.deployment.name
         self.failures.append(error)
         partial = broken_off(ask, error)
         self.trail.attempts.append(Attempt(self.tier.name, self.role, error=error, partial=partial))
         if not error.elsewhere:
             raise error
-        if error.retry_after_s is None or self.asked[name] >= _ASKS_PER_DEPLOYMENT:
+        if ask.placed is not None:
+            replica = ask.deployment.api_base or ""
+            self.tried.setdefault(name, {})[replica] = error.retry_after_s
+        elif error.retry_after_s is None or self.asked[name] >= _ASKS_PER_DEPLOYMENT:
             self.out.add(name)
+
+    def _placed(self, ask: Ask) -> Generator[Any, Any, Ask | None]:
+        """Choose the replica that is asked, where there is a pool. None for none is left."""
+        name, tried = ask.deployment.name, self.tried.get(ask.deployment.name, {})
+        if ask.deployment.pool is None:
+            return ask
+        if len(tried) < _REPLICAS_PER_TURN:
+            lease_s = min(self.tier.tier.timeout_s, _LONGEST_PROBE_S)
+            placed: Placed | None = yield Place(
+                ask.deployment, ask.request, self.trail.session, tuple(tried), lease_s
+            )
+            if placed is not None:
+                admission = replace(ask.admission, probe=placed.probe)
+                return replace(
+                    ask, deployment=placed.deployment, placed=placed, admission=admission
+                )
+        if not tried:
+            told = f"{name}: ProviderDownError: no replica of the pool can be asked now"
+            self.failures.append(ProviderDownError(told, deployment=name))
+        self.asked[name] += 1
+        # Those that named a time are asked once more, as a deployment would be.
+        later = {replica for replica, after_s in tried.items() if after_s is not None}
+        if not later or self.asked[name] >= _ASKS_PER_DEPLOYMENT:
+            self.out.add(name)
+        for replica in later:
+            del tried[replica]
+        return None
 
     def _asking(self, standing: Standing, admission: Admission, attempt: int) -> Ask:
         left_s = self.trail.left_s()

@@ -39,7 +39,7 @@ def families(deployment: Deployment) -> set[str]:
     """
     provider, _, model = deployment.model.lower().partition("/")
     # An own endpoint speaks a provider's dialect, and tells nothing of the model.
-    if provider in _MAKERS and not deployment.api_base:
+    if provider in _MAKERS and not deployment.is_self_hosted:
         return {provider}
     known = {family for stem, family in _FAMILIES.items() if stem in model}
     return known or set(re.findall(r"^[a-z]+", model.rpartition("/")[2]))

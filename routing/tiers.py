@@ -36,12 +36,17 @@ class NamedTier:
             {
                 "tier": self.name,
                 "deployments": [
-                    [deployment.model, deployment.api_base, dict(deployment.params)]
+                    [deployment.model, _endpoint(deployment), dict(deployment.params)]
                     for deployment in self.tier.deployments
                 ],
                 "sampling": self.tier.sampling.given(),
             }
         )
+
+
+def _endpoint(deployment: Deployment) -> str | None:
+    # Replicas come and go; what they answer is the pool's.
+    return f"pool {deployment.pool}" if deployment.pool else deployment.api_base
 
 
 def temperature_of(own: Sampling, deployment: Deployment, tier: Tier) -> float | None:
@@ -60,15 +65,14 @@ def key_variables(deployment: Deployment) -> tuple[str, ...]:
     if deployment.api_key_env:
         return (deployment.api_key_env,)
     # A deployment with its own endpoint is self-hosted: most engines ask for no key.
-    return () if deployment.api_base else _KEYS.get(deployment.provider, ())
+    return () if deployment.is_self_hosted else _KEYS.get(deployment.provider, ())
 
 
 def knows_keys(deployment: Deployment) -> bool:
     """Tell whether `key_variables` is an answer: not for providers outside its table."""
     ours = {"local", "replay", "record"}
-    return bool(
-        deployment.api_key_env or deployment.api_base or deployment.provider in {*_KEYS, *ours}
-    )
+    is_known = deployment.provider in {*_KEYS, *ours}
+    return bool(deployment.api_key_env) or deployment.is_self_hosted or is_known
 
 
 def api_key(deployment: Deployment, environ: Mapping[str, str]) -> str | None:

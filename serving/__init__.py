@@ -1,5 +1,31 @@
-"""serving: where do self-hosted models run, and how well? So far: how busy an engine is."""
+"""serving: where do self-hosted models run, and how well? What engines tell of themselves."""
 
-from .signals import EngineSignals, MetricsPage, SignalSource, signals_in
+from .kv_events import Cleared, Gap, KvEvent, Removed, Sequenced, Stored, events_in
+from .kv_subscriber import KvEndpoint, KvSubscriber
+from .members import Seen, Watcher, addresses, find, see
+from .signals import EngineSignals, MetricsPage, SignalSource, metrics_url, signals_in
+from .token_ids import TokenizePage, TokenSource
 
-__all__ = ["EngineSignals", "MetricsPage", "SignalSource", "signals_in"]
+__all__ = [
+    "Cleared",
+    "EngineSignals",
+    "Gap",
+    "KvEndpoint",
+    "KvEvent",
+    "KvSubscriber",
+    "MetricsPage",
+    "Removed",
+    "Seen",
+    "Sequenced",
+    "SignalSource",
+    "Stored",
+    "TokenSource",
+    "TokenizePage",
+    "Watcher",
+    "addresses",
+    "events_in",
+    "find",
+    "metrics_url",
+    "see",
+    "signals_in",
+]

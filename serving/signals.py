@@ -1,5 +1,6 @@
 """Signals: how busy a self-hosted engine is, read from its Prometheus page. Starts nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
@@ -18,11 +19,16 @@ _SHARES = {"kv_cache_use"}
 
 @dataclass(frozen=True, slots=True)
 class EngineSignals:
-    """Requests being decoded, requests in the queue, and the share of KV cache in use (0-1)."""
+    """Requests being decoded, requests in the queue, and the share of KV cache in use (0-1).
+
+    `hit_rate`: the share of prompt tokens that were cached, since it started; None where the page
+    does not tell.
+    """
 
     running: float
     waiting: float
     kv_cache_use: float
+    hit_rate: float | None = None
 
 
 class SignalSource(Protocol):
@@ -43,8 +49,7 @@ class MetricsPage:
         """Return an engine's signals. Raises EngineUnreadableError."""
         import httpx  # noqa: PLC0415  # comes with litellm; only for those who ask
 
-        parts = urlsplit(api_base)
-        url = urlunsplit((parts.scheme, parts.netloc, "/metrics", "", ""))
+        url = metrics_url(api_base)
         shown = shown_url(url)
         try:
             page = httpx.get(url, timeout=self.timeout_s).raise_for_status().text
@@ -54,6 +59,12 @@ class MetricsPage:
                 "with its metrics page?"
             ) from exc
         return signals_in(page, shown)
+
+
+def metrics_url(api_base: str) -> str:
+    """Return where the engine behind an api_base has its Prometheus page."""
+    parts = urlsplit(api_base)
+    return urlunsplit((parts.scheme, parts.netloc, "/metrics", "", ""))
 
 
 def signals_in(page: str, url: str) -> EngineSignals:
@@ -84,4 +95,13 @@ def signals_in(page: str, url: str) -> EngineSignals:
         raise EngineUnreadableError(
             f"{url} does not name {', '.join(sorted(missing))}. vLLM and SGLang pages are known."
         )
-    return EngineSignals(**found)
+    return EngineSignals(**found, hit_rate=_hit_rate(values))
+
+
+def _hit_rate(values: Mapping[str, list[float]]) -> float | None:
+    if told := values.get("sglang:cache_hit_rate"):
+        return fmean(told)
+    hits, asked = (
+        sum(values.get(f"vllm:prefix_cache_{of}_total", ())) for of in ("hits", "queries")
+    )
+    return hits / asked if asked else None

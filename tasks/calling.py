@@ -18,12 +18,14 @@ def call(effect: Ask | Hedge, hands: Hands) -> Reply | Raced:
     guard = hands.guard
     began = guard.clock()
     try:
-        reply = ask_kept(effect, hands.keeper, hands.client)
+        reply = ask_kept(hands.pools.listening(effect), hands.keeper, hands.client)
     except BaseException as error:
         guard.failed(effect, error, guard.clock() - began)
+        hands.pools.failed(effect, error)
         raise
     else:
         guard.replied(effect, reply)
+        hands.pools.replied(effect, reply)
         return reply
     finally:
         guard.publish()
@@ -40,12 +42,14 @@ async def _ask(ask: Ask, hands: Hands) -> Reply:
     guard = hands.guard
     began = guard.clock()
     try:
-        reply = await ask_kept_async(ask, hands.keeper, hands.client)
+        reply = await ask_kept_async(hands.pools.listening(ask), hands.keeper, hands.client)
     except BaseException as error:
         guard.failed(ask, error, guard.clock() - began)
+        hands.pools.failed(ask, error)
         raise
     else:
         guard.replied(ask, reply)
+        hands.pools.replied(ask, reply)
         return reply
     finally:
         if guard.has_news:

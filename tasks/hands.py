@@ -33,7 +33,7 @@ from ..rollouts.enrolment import Compare, Enrol, MayShadow, Observe
 from ..rollouts.following import Following
 from ..rollouts.opening import open_rollouts
 from ..rollouts.pins import Pins, PrefectLabels
-from ..routing import Admit, LiteLLMClient, ModelClient, Rank, RunTests, Tell, run_tests
+from ..routing import Admit, LiteLLMClient, ModelClient, Place, Rank, RunTests, Tell, run_tests
 from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
     Audited,
@@ -49,6 +49,7 @@ from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger, record_step, set_up
 from ..tracing.notices import notice
+from .pools import Pools
 from .recorder import Recorder
 from .spec import Account, Evaluated, Surroundings
 
@@ -68,7 +69,13 @@ class Hands:
         self.similar = open_similar_cache(settings)
         self.leases = Leases(self.store)
         self.flights = Flights()
-        self.guard = Guard(time.monotonic, settings.breaker, open_shared(settings))
+        self.guard = Guard(
+            time.monotonic,
+            settings.breaker,
+            open_shared(settings),
+            lambda deployment: self.pools.replicas(deployment),  # noqa: PLW0108  # made below
+        )
+        self.pools = Pools(settings, self.guard)
         self.keeper = Keeper(os.environ, time.monotonic)
         self.judges = Consulting(
             lambda: open_calibrations(settings), lambda: open_reviews(settings), time.monotonic
@@ -93,6 +100,7 @@ class Hands:
             background.shutdown(wait=True)
         self.recorder.close()
         self.leases.close()
+        self.pools.close()
         self.guard.close()
         self.judges.close()
         self.routes.close()
@@ -114,7 +122,7 @@ class Hands:
         where = Where(at, flow_run_id, name, task_run_id)
         return Surroundings(self.settings, os.environ, where, time.perf_counter)
 
-    def perform(self, effect: object) -> Any:
+    def perform(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
         """Carry out an effect that this thread does: stores, memory, a process of unit tests.
 
         A store that cannot be used costs money or a report, never an answer: that is logged once.
@@ -124,6 +132,8 @@ class Hands:
                 return self.guard.rank(effect)
             case Admit():
                 return self.guard.admit(effect)
+            case Place():
+                return self.pools.place(effect)
             case Reserve() | Settle():
                 return self.spending.perform(effect)
             case RunTests():
@@ -138,6 +148,8 @@ class Hands:
         """Tell whether an effect holds up an event loop: network, encoding, a read, a process."""
         if isinstance(effect, Rank):
             return self.settings.store_url is not None and self.guard.is_due
+        if isinstance(effect, Place):
+            return self.pools.takes_long(effect)
         is_long = isinstance(
             effect,
             Resemble

@@ -123,6 +123,11 @@ class Surroundings:
     chance: Callable[[], float] = random.random
     new_ref: Callable[[], str] = _new_ref
 
+    @property
+    def session(self) -> str:
+        """The run that all of it belongs to: the flow run, else the task run; empty for none."""
+        return self.where.flow_run_id or self.where.task_run_id or ""
+
 
 @dataclass(frozen=True, slots=True)
 class Render:

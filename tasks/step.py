@@ -101,9 +101,9 @@ def trail_until(
 ) -> Trail:
     """Return the trail of what began then and ends within so many seconds; None for no limit."""
     if deadline_s is None:
-        return Trail(purse=purse)
+        return Trail(purse=purse, session=around.session)
     ends = started + deadline_s
-    return Trail(left_s=lambda: ends - around.clock(), purse=purse)
+    return Trail(left_s=lambda: ends - around.clock(), purse=purse, session=around.session)
 
 
 def purse_for(

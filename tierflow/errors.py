@@ -19,7 +19,7 @@ TierflowError
 │   └── DeadlineExceededError    deadline_s left no time to ask (again)
 ├── BudgetExhaustedError         the next call would break a budget, so it is not made
 ├── UnparseableReplyError        no tier's reply fits the step's result type
-├── EngineUnreadableError        a self-hosted engine's metrics page cannot be read
+├── EngineUnreadableError        what a self-hosted engine tells of itself cannot be read
 ├── SimulationError              a trace, cost model or profile that cannot be simulated
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
 ├── BatchError                   some items of a batch have no answer
@@ -173,7 +173,7 @@ class UnparseableReplyError(TierflowError):
 
 
 class EngineUnreadableError(TierflowError):
-    """An engine's /metrics page cannot be reached, or names none of the signals."""
+    """An engine's page cannot be reached, or does not tell what it should."""
 
 
 class SimulationError(TierflowError):

@@ -26,7 +26,7 @@ class Pool(BaseModel):
     kv_events: tuple[str, ...] = Field(
         default=(),
         description="where each replica publishes its KV events, in the order of `replicas`: "
-        "tcp://host:port",
+        "tcp://host:port, bind+tcp://127.0.0.1:port for an engine that connects; ?replay=port",
     )
     cache_tokens: int = Field(
         default=500_000,
@@ -55,12 +55,33 @@ class Pool(BaseModel):
                 raise ValueError(f"{url} is no http(s) URL, such as http://10.0.0.5:8000/v1")
         return value
 
+    @field_validator("kv_events")
+    @classmethod
+    def _are_endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for written in value:
+            parts = urlsplit(written)
+            if parts.scheme not in {"tcp", "bind+tcp"} or ":" not in parts.netloc:
+                raise ValueError(
+                    f"{written} is no endpoint of KV events, such as tcp://10.0.0.5:5557"
+                )
+        return value
+
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if bool(self.replicas) == (self.dns is not None):
             raise ValueError("a pool has either replicas or dns. Give one of them")
         if len(set(self.replicas)) < len(self.replicas):
             raise ValueError("a replica is named twice. Name each once")
+        if self.affinity == "gateway" and len(self.replicas) > 1:
+            raise ValueError(
+                f"a gateway has one address, and {len(self.replicas)} replicas are named. Give the "
+                "gateway's own"
+            )
+        if self.affinity == "precise" and self.dns is not None:
+            raise ValueError(
+                "precise affinity needs to know each replica's events, and dns names none. Give "
+                'replicas and kv_events, or affinity = "approximate"'
+            )
         if self.affinity == "precise" and len(self.kv_events) != len(self.replicas):
             raise ValueError(
                 f"precise affinity needs one of kv_events for each of the {len(self.replicas)} "

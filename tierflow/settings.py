@@ -102,6 +102,21 @@ class Deployment(BaseModel):
         return f"{self.model}{endpoint}{key}"
 
     @property
+    def instance(self) -> str:
+        """Tells apart who answers: `name`, and of a pool the replica, once there is one."""
+        replica = f" {shown_url(self.api_base)}" if self.pool and self.api_base else ""
+        return f"{self.name}{replica}"
+
+    @property
+    def is_self_hosted(self) -> bool:
+        """Whether it names its own endpoint, or a pool of them."""
+        return bool(self.api_base or self.pool)
+
+    def at(self, replica: str) -> "Deployment":
+        """Return it at one replica of its pool, by that one's api_base."""
+        return self.model_copy(update={"api_base": replica})
+
+    @property
     def provider(self) -> str:
         """The first part of the model's name."""
         return self.model.partition("/")[0]

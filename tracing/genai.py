@@ -48,6 +48,10 @@ class AttemptSpan:
                 InputMessage(role=each.role, parts=_parts(each.texts)) for each in prompt.messages
             ]
 
+    def placed(self, cached_tokens: int) -> None:
+        """Write how many of the prompt's tokens the replica was expected to hold."""
+        self._invocation.attributes[names.POOL_CACHED] = cached_tokens
+
     def chunk(self) -> None:
         """Note that a chunk has arrived."""
         self._invocation.record_stream_chunk()
@@ -131,6 +135,8 @@ def attempt(
         server_port=port,
     )
     invocation.attributes.update(_of_step(request, tier, role))
+    if deployment.pool:
+        invocation.attributes[names.POOL] = deployment.pool
     invocation.output_type = "text" if request.schema is None else "json"
     invocation.request_stream = streamed or None
     invocation.temperature = sampling.temperature

@@ -98,7 +98,7 @@ def _plan(prefix: Prefix) -> tuple[CachePlan, float | None]:
     if longest.high < least:
         told = f"at most {longest.high} tokens, and the provider keeps none below {least}"
         return replace(silent, reason=told), None
-    if prefix.prices.cache_read >= prefix.prices.input:
+    if prefix.prices.cache_read >= prefix.prices.input and not vendor.is_own:
         return replace(silent, reason="at the known prices reads are no cheaper than input"), None
     if vendor.dialect == "automatic":
         return _automatic(prefix)

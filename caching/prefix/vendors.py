@@ -20,7 +20,8 @@ class Vendor:
     `min_tokens`: shorter prefixes are silently not kept. `ttl_s`: seconds a prefix stays readable
     after its last use. `takes_key`: it knows `prompt_cache_key`. `assistant_marks`: messages of
     the assistant may be marked. `ratios`: input price multiplied by these gives read, write and
-    1-hour write where no price is known. `why`: one line for those who keep none.
+    1-hour write where no price is known. `is_own`: it is an engine of one's own, where a read saves
+    work whatever it costs. `why`: one line for those who keep none.
     """
 
     dialect: PromptCacheDialect
@@ -29,6 +30,7 @@ class Vendor:
     takes_key: bool = False
     assistant_marks: bool = True
     ratios: tuple[float, float, float | None] = (1.0, 1.0, None)
+    is_own: bool = False
     why: str = ""
 
 
@@ -55,6 +57,10 @@ DEEPSEEK = Vendor("automatic", 64, 3600.0, ratios=(0.1, 1.0, None))
 
 # Everybody else whose reads the price map lists as cheaper: automatic as far as is known.
 AUTOMATIC = Vendor("automatic", 1024, 300.0, ratios=(0.5, 1.0, None))
+
+# docs.vllm.ai, automatic prefix caching, and SGLang's RadixAttention: both keep whole blocks until
+# others need the room. A short prefix is read anew faster than another call is waited for.
+OWN_ENGINE = Vendor("automatic", 256, 300.0, ratios=(0.1, 1.0, None), is_own=True)
 
 _NAMED: Mapping[str, Vendor] = {
     "anthropic": ANTHROPIC,
@@ -83,6 +89,8 @@ def vendor_of(deployment: Deployment, environ: Mapping[str, str]) -> Vendor:  # 
     if deployment.prompt_cache != "auto":
         return _NAMED[deployment.prompt_cache]
     provider, model = deployment.provider, deployment.model
+    if deployment.pool:
+        return OWN_ENGINE
     if provider == "anthropic":
         # Engines speak this API too, and have no prices: there is nothing to save.
         is_own = deployment.api_base and prices_of(deployment) is None

@@ -6,8 +6,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ...request import Request
 from ...tracing.evaluations import Source, is_word
-from ..failover import Trail
 from ..tiers import NamedTier
+from ..trail import Trail
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from .breaker import Breaker
 from .buckets import Level, Limit
-from .guard import Guard
+from .guard import Guard, Replicas
 from .health import Condition, Health
 from .hedging import HedgeShares, not_waited_for, race
 from .latencies import Latencies, Usual
@@ -24,6 +24,7 @@ __all__ = [
     "Limit",
     "Limits",
     "Outcome",
+    "Replicas",
     "SharedStates",
     "Usual",
     "Window",

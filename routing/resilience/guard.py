@@ -4,11 +4,13 @@ Carries out Rank and Admit, and is told how each Ask ended. Calls nobody and nev
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
 
 from ...errors import AttemptError, AttemptTimeoutError, RateLimitedError, StoreError
 from ...request import Reply
-from ...settings import BreakerSettings
+from ...settings import BreakerSettings, Deployment
 from ..effects import Admission, Admit, Ask, Rank, Standing
 from .health import Condition, Health
 from .hedging import HedgeShares
@@ -17,12 +19,15 @@ from .shared import SharedStates
 
 _LOG = logging.getLogger("tierflow")
 
+Replicas: TypeAlias = Mapping[str, Deployment]
+"""The replicas of a pool by their `instance`."""
+
 
 class Guard:
     """What decides in this process who may be asked. Thread-safe.
 
     `clock`: monotonic seconds. `shared`: what all workers of a store have in common; None for
-    this process alone.
+    this process alone. `replicas`: returns who serves the pool of a deployment, as far as is known.
     """
 
     def __init__(
@@ -30,8 +35,10 @@ class Guard:
         clock: Callable[[], float],
         rules: BreakerSettings | None = None,
         shared: SharedStates | None = None,
+        replicas: Callable[[Deployment], Replicas] = lambda _: {},
     ) -> None:
         self.clock = clock
+        self._replicas = replicas
         self._shared = shared
         self._told = False
         self.health = Health(clock, rules, shared, self._lost)
@@ -52,12 +59,32 @@ class Guard:
         """Order deployments: the well as they were given, the wary, the slow, who must wait."""
         standings = [
             (*self._standing(rank, position, condition), position)
-            for position, condition in enumerate(
-                self.health.conditions(rank.deployments, rank.step)
-            )
+            for position, condition in enumerate(self._conditions(rank))
         ]
         standings.sort(key=lambda each: (each[0].delay_s, each[1], each[2]))
         return tuple(standing for standing, _, _ in standings)
+
+    def barred(self, replicas: Replicas) -> list[str]:
+        """Return the api_bases of those that are not to be asked now. Reads memory only."""
+        ill = [replicas[name] for name in self.health.ailing() if name in replicas]
+        conditions = self.health.conditions(ill, "") if ill else []
+        return [
+            each.api_base or ""
+            for each, condition in zip(ill, conditions, strict=True)
+            if condition.wait_s > 0
+        ]
+
+    def probe(self, replica: Deployment, lease_s: float) -> str | None:
+        """Return leave to ask a replica: a half-open one's probe, empty for any other.
+
+        None where another has the probe.
+        """
+        if replica.instance not in self.health.ailing():
+            return ""
+        (condition,) = self.health.conditions((replica,), "")
+        if not condition.to_probe:
+            return ""
+        return self.health.begin_probe(replica, lease_s) or None
 
     def admit(self, admit: Admit) -> Admission | None:
         """Book a call to a deployment that is half-open or has a rate limit."""
@@ -90,8 +117,9 @@ class Guard:
         probe = ask.admission.probe
         if isinstance(error, AttemptError) and not _was_cut_off(ask, error):
             self.health.failed(ask.deployment, error, probe=probe)
-            if isinstance(error, RateLimitedError) or not error.counts_against_deployment:
-                # What it refused to read was not used.
+            refused = isinstance(error, RateLimitedError) or not error.counts_against_deployment
+            # What it refused to read was not used. Of a pool another replica is asked for it.
+            if refused and ask.placed is None:
                 self._settle(ask, 0)
             return
         self.health.cut_off(
@@ -120,6 +148,21 @@ class Guard:
         self.limits.close()
         if self._shared is not None:
             self._shared.close()
+
+    def _conditions(self, rank: Rank) -> list[Condition]:
+        conditions = self.health.conditions(rank.deployments, rank.step)
+        pairs = zip(rank.deployments, conditions, strict=True)
+        return [self._best(*each) if each[0].pool else each[1] for each in pairs]
+
+    def _best(self, deployment: Deployment, condition: Condition) -> Condition:
+        """Return how the best of a pool's replicas does, where all of them ail."""
+        replicas = self._replicas(deployment)
+        if not replicas or not replicas.keys() <= self.health.ailing():
+            return condition
+        each = self.health.conditions(tuple(replicas.values()), "")
+        best = min(each, key=lambda one: (one.wait_s, one.place))
+        # Its probe is taken when it is placed.
+        return replace(best, to_probe=False, usual=condition.usual)
 
     def _standing(self, rank: Rank, position: int, condition: Condition) -> tuple[Standing, int]:
         deployment, usual = rank.deployments[position], condition.usual

@@ -1,5 +1,6 @@
 """Health: what this process knows of its deployments, and what it hears from other workers.
 
+Breakers are each replica's own; what is usual, and so slow, is a pool's.
 A healthy call touches memory only. Transitions are written to the shared place by `publish`;
 others' are read at most once a second. Without the place, this process goes by its own.
 """
@@ -38,6 +39,7 @@ class Condition:
 
 @dataclass(slots=True)
 class _Known:
+    instance: str
     window: Window
     breaker: Breaker = CLOSED
     news: list[ChangeBreaker] = field(default_factory=list[ChangeBreaker])
@@ -60,6 +62,7 @@ class Health:
         self._clock, self._rules = clock, rules or BreakerSettings()
         self._shared, self._on_lost = shared, on_lost
         self._known: dict[str, _Known] = {}
+        self._ailing: set[str] = set()
         self._latencies = Latencies()
         self._lock = threading.Lock()
         self._read_at: float | None = None
@@ -80,7 +83,12 @@ class Health:
             self.hear()
         now = self._clock()
         with self._lock:
-            return [self._condition(each.name, step, now) for each in deployments]
+            return [self._condition(each, step, now) for each in deployments]
+
+    def ailing(self) -> frozenset[str]:
+        """Return the instances that there is anything against. Reads memory only."""
+        with self._lock:
+            return frozenset(self._ailing)
 
     def begin_probe(self, deployment: Deployment, lease_s: float) -> str:
         """Take the one probe of a half-open breaker; empty if another has it, here or elsewhere."""
@@ -91,11 +99,11 @@ class Health:
 
         if (shared := self._usable()) is not None:
             with self._losing():
-                self._tell(shared, deployment.name, lease)
+                self._tell(shared, deployment.instance, lease)
                 return owner if self._owns(deployment, owner) else ""
         with self._lock:
-            known = self._of(deployment.name)
-            known.breaker = lease(known.breaker, self._clock())
+            known = self._of(deployment.instance)
+            self._set(known, lease(known.breaker, self._clock()))
         return owner if self._owns(deployment, owner) else ""
 
     def replied(
@@ -110,7 +118,7 @@ class Health:
         """Note a reply, and whether it was slow: by `slow_call_s`, else by what is usual."""
         now, key = self._clock(), (deployment.name, step)
         with self._lock:
-            known = self._of(deployment.name)
+            known = self._of(deployment.instance)
             is_slow = took_s is not None and self._is_slow(key, took_s, slow_call_s)
             if took_s is not None:
                 self._latencies.add(key, now, took_s)
@@ -122,7 +130,7 @@ class Health:
     def failed(self, deployment: Deployment, error: AttemptError, *, probe: str = "") -> None:
         """Note a failure. One that only concerns the request itself is not held against it."""
         with self._lock:
-            known = self._of(deployment.name)
+            known = self._of(deployment.instance)
             if not error.counts_against_deployment:
                 if probe:
                     # It was there to say so.
@@ -149,7 +157,7 @@ class Health:
     ) -> None:
         """Note a call that nobody waited for any longer: slow if such a reply would have been."""
         with self._lock:
-            known = self._of(deployment.name)
+            known = self._of(deployment.instance)
             if self._is_slow((deployment.name, step), after_s, slow_call_s):
                 if probe:
                     self._change(known, self._trip(slow=True, probe=probe))
@@ -185,9 +193,9 @@ class Health:
                 for name, breaker in breakers.items():
                     self._take(name, at, breaker)
 
-    def _condition(self, name: str, step: str, now: float) -> Condition:
-        usual = self._latencies.usual((name, step))
-        known = self._known.get(name)
+    def _condition(self, deployment: Deployment, step: str, now: float) -> Condition:
+        usual = self._latencies.usual((deployment.name, step))
+        known = self._known.get(deployment.instance)
         if known is None or known.breaker is CLOSED:
             return Condition(0.0, 0, to_probe=False, usual=usual)
         breaker = known.breaker
@@ -196,7 +204,7 @@ class Health:
     def _of(self, name: str) -> _Known:
         known = self._known.get(name)
         if known is None:
-            known = self._known[name] = _Known(Window(self._rules))
+            known = self._known[name] = _Known(name, Window(self._rules))
         return known
 
     def _counted(self, known: _Known, outcome: Outcome) -> bool:
@@ -236,6 +244,10 @@ class Health:
             # What was before tells nothing about what comes now.
             known.window.clear()
         known.breaker = breaker
+        if breaker == CLOSED:
+            self._ailing.discard(known.instance)
+        else:
+            self._ailing.add(known.instance)
 
     def _usable(self) -> SharedStates | None:
         """Return the shared place, None during an outage; it is tried again after a while."""
@@ -253,7 +265,7 @@ class Health:
 
     def _owns(self, deployment: Deployment, owner: str) -> bool:
         with self._lock:
-            return self._of(deployment.name).breaker.probe_owner == owner
+            return self._of(deployment.instance).breaker.probe_owner == owner
 
     @contextmanager
     def _losing(self) -> Generator[None]:

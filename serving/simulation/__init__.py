@@ -3,12 +3,11 @@
 What runs and plans takes simpy and numpy, so it is imported where it is used.
 """
 
-from .cost import H100_8B, CostModel, Work, read_cost, work_of
+from .cost import CostModel, Work, read_cost, work_of
 from .jobs import Ended, Job
 from .profile import Draft, Profile
 
 __all__ = [
-    "H100_8B",
     "CostModel",
     "Draft",
     "Ended",

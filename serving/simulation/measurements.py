@@ -108,7 +108,8 @@ def typical(runs: Sequence[Measured]) -> tuple[float | None, list[float] | None,
     """Return the medians of runs of one setting: quiet gap, each reading iteration, and TTFT.
 
     Of quiet gaps it is the median of the runs' means: a client that is late once sees one gap too
-    long and the next too short. None where no run tells: of the iterations, where no run saw as many as were to be seen.
+    long and the next too short. None where no run tells: of the iterations, where no run saw as
+    many as were to be seen.
     """
     setting = runs[0].setting
     quiet = [fmean(run.quiet_ms) for run in runs if run.quiet_ms]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .billing import Billing, Charge, Rules, Tally
+from .engine import FakeEngine
+from .kv_events import KvPublisher
 from .ledger import Recorded
 from .provider import FakeProvider
 from .steps import BreakStream, Compute, Drop, Fail, Hang, Raw, Say, Script, Step
@@ -15,8 +17,10 @@ __all__ = [
     "Compute",
     "Drop",
     "Fail",
+    "FakeEngine",
     "FakeProvider",
     "Hang",
+    "KvPublisher",
     "Load",
     "Raw",
     "Recorded",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -26,8 +26,15 @@ from .steps import BreakStream, Drop, Fail, Hang, Raw, Say, Step
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def fake_app(ledger: Ledger, billing: Billing | None = None) -> Starlette:
-    """The server's routes. Its requests need ``state.transport``, to break a connection."""
+def fake_app(
+    ledger: Ledger,
+    billing: Billing | None = None,
+    token_ids: Callable[[Any], list[int]] | None = None,
+) -> Starlette:
+    """The server's routes. Its requests need ``state.transport``, to break a connection.
+
+    token_ids: of a request's messages, for ``/tokenize``; None for a server without that page.
+    """
 
     async def bill(_: Request) -> Response:
         tallies: wire.Json = {}
@@ -35,10 +42,18 @@ def fake_app(ledger: Ledger, billing: Billing | None = None) -> Starlette:
             tallies = {name: vars(billing.tally(name)) for name in billing.rules}
         return JSONResponse(tallies)
 
+    async def tokenize(request: Request) -> Response:
+        if token_ids is None:
+            return JSONResponse(wire.error("Not Found"), 404)
+        tokens = token_ids((await request.json())["messages"])
+        return JSONResponse({"count": len(tokens), "max_model_len": 2**20, "tokens": tokens})
+
     async def models(_: Request) -> Response:
         return JSONResponse(wire.models(ledger.models()))
 
     async def metrics(_: Request) -> Response:
+        if not ledger.loads():
+            return JSONResponse(wire.error("Not Found"), 404)
         return Response(wire.metrics(ledger.loads()), headers={"content-type": PROMETHEUS})
 
     async def health(_: Request) -> Response:
@@ -59,6 +74,7 @@ def fake_app(ledger: Ledger, billing: Billing | None = None) -> Starlette:
             Route("/bill", bill),
             Route("/v1/models", models),
             Route("/metrics", metrics),
+            Route("/tokenize", tokenize, methods=["POST"]),
             Route("/health", health),
             # What other APIs' clients send is recorded too; they get OpenAI's form back.
             Route("/{other:path}", _Chat(ledger, billing, dialects.OPENAI), methods=["POST"]),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -55,18 +55,23 @@ class _Server(Server):
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        # What was accepted a moment ago becomes a connection first, by a task of asyncio's.
+        for _ in range(10):
+            await asyncio.sleep(0)
         # A hanging answer would hold up the graceful stop until its time is over.
         for connection in tuple(self.server_state.connections):
             connection.transport.close()
         await super().shutdown(sockets)
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer waits 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise
@@ -78,8 +83,8 @@ class FakeProvider:
 
     scripts: what each model name answers. default: the script of every other model; without it
     they get OpenAI's 404. port: 0 takes a free one. keep_calls: how many of the newest calls are
-    remembered; None keeps all. billing: charges the models it has rules for. Raises OSError where
-    the port is taken.
+    remembered; None keeps all. billing: charges the models it has rules for. token_ids: what
+    ``/tokenize`` answers for a request's messages. Raises OSError where the port is taken.
     """
 
     def __init__(
@@ -90,18 +95,22 @@ class FakeProvider:
         port: int = 0,
         keep_calls: int | None = None,
         billing: Billing | None = None,
+        token_ids: Callable[[Any], list[int]] | None = None,
+        host: str = HOST,
     ) -> None:
         self._ledger = Ledger(scripts or {}, default, keep_calls)
         self._wanted_port = port
+        self._host = host
         self._billing = billing
+        self._token_ids = token_ids
         self._port = 0
 
     def __enter__(self) -> Self:
-        listener = _listen(self._wanted_port)
+        listener = _listen(self._host, self._wanted_port)
         self._port = listener.getsockname()[1]
         self._server = _Server(
             Config(
-                fake_app(self._ledger, self._billing),
+                fake_app(self._ledger, self._billing, self._token_ids),
                 loop="asyncio",
                 http=_Protocol,
                 ws="none",
@@ -136,7 +145,7 @@ class FakeProvider:
     @property
     def root_url(self) -> str:
         """Where ``/metrics`` and ``/health`` live: ``http://127.0.0.1:PORT``."""
-        return f"http://{HOST}:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     @property
     def base_url(self) -> str:
@@ -148,7 +157,7 @@ class FakeProvider:
         self._ledger.script(model, script)
 
     def set_loads(self, *loads: Load) -> None:
-        """What ``/metrics`` reports from now on, one Load an engine."""
+        """What ``/metrics`` reports from now on, one Load an engine; none: there is no page."""
         self._ledger.set_loads(loads)
 
     @property

@@ -19,13 +19,18 @@ FINGERPRINT = "fp_fake"
 
 @dataclass(frozen=True)
 class Load:
-    """What one engine reports on ``/metrics``; ``kv_cache_usage`` is a share from 0 to 1."""
+    """What one engine reports on ``/metrics``; ``kv_cache_usage`` is a share from 0 to 1.
+
+    ``hits``, ``queries``: tokens of prompts that were cached, and all of them.
+    """
 
     running: int = 0
     waiting: int = 0
     kv_cache_usage: float = 0.0
     model: str = "fake"
     engine: str = "0"
+    hits: int = 0
+    queries: int = 0
 
 
 def error(
@@ -114,6 +119,15 @@ def metrics(loads: Iterable[Load]) -> str:
         lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
         for load, value in zip(rows, values, strict=True):
             lines.append(f'{name}{{engine="{load.engine}",model_name="{load.model}"}} {value}')
+    for what, counts in (
+        ("hits", [load.hits for load in rows]),
+        ("queries", [load.queries for load in rows]),
+    ):
+        name = f"vllm:prefix_cache_{what}"
+        lines += [f"# HELP {name} Prefix cache {what}, in tokens.", f"# TYPE {name} counter"]
+        for load, count in zip(rows, counts, strict=True):
+            labels = f'engine="{load.engine}",model_name="{load.model}"'
+            lines.append(f"{name}_total{{{labels}}} {float(count)}")
     return "\n".join(lines) + "\n"
 
 

@@ -26,7 +26,8 @@ from tierflow.errors import (
 from tierflow.request import Reply
 from tierflow.routing import NamedTier, Rank, Trail
 from tierflow.routing.effects import Standing
-from tierflow.routing.failover import Attempt, failover
+from tierflow.routing.failover import failover
+from tierflow.routing.trail import Attempt
 
 from .world import World, a_request, a_tier, scripted
 

@@ -6,7 +6,19 @@ from typing import Any
 
 from tierflow.errors import AttemptError
 from tierflow.request import Reply, Request, Usage
-from tierflow.routing import Admit, Ask, Foreign, NamedTier, Pause, Rank, RunTests, Tell, run_tests
+from tierflow.routing import (
+    Admit,
+    Ask,
+    Foreign,
+    NamedTier,
+    Pause,
+    Place,
+    Placed,
+    Rank,
+    RunTests,
+    Tell,
+    run_tests,
+)
 from tierflow.routing.budgets import MemoryBudgets, Reserve, Settle, TellExhausted
 from tierflow.routing.resilience import Guard
 from tierflow.settings import Deployment, Tier
@@ -22,7 +34,8 @@ class World:
 
     `asks`, `pauses`: what the plans wanted, in order, with the time on the world's own clock.
     `told`: what people were to hear; `exhausted`: of budgets. `spans`: name of each finished span,
-    and what its result is described by. `on_pause`: what others do meanwhile.
+    and what its result is described by. `on_pause`: what others do meanwhile. `replicas`: of its
+    pool, which are placed in this order; `placed`: what was to be placed.
     """
 
     answering: Answering
@@ -32,12 +45,14 @@ class World:
     told: list[Tell] = field(default_factory=list[Tell])
     exhausted: list[TellExhausted] = field(default_factory=list[TellExhausted])
     on_pause: Callable[[], object] = lambda: None
+    replicas: tuple[str, ...] = ()
+    placed: list[Place] = field(default_factory=list[Place])
     spans: list[tuple[str, dict[str, Any]]] = field(
         default_factory=list[tuple[str, dict[str, Any]]]
     )
 
     def __post_init__(self) -> None:
-        self.guard = Guard(lambda: self.now)
+        self.guard = Guard(lambda: self.now, replicas=self._by_instance)
         self.budgets = MemoryBudgets(lambda: self.now)
 
     @property
@@ -59,12 +74,14 @@ class World:
         except StopIteration as done:
             return done.value
 
-    def _perform(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
+    def _perform(self, effect: object) -> Any:  # noqa: C901, PLR0911  # one an effect
         match effect:
             case Rank():
                 return self.guard.rank(effect)
             case Admit():
                 return self.guard.admit(effect)
+            case Place():
+                return self._place(effect)
             case Pause(seconds):
                 self.pauses.append(seconds)
                 self.now += seconds
@@ -87,6 +104,20 @@ class World:
                 return self._answer(effect)
             case _:
                 raise TypeError(f"Routing has no effect {effect!r}.")
+
+    def _by_instance(self, deployment: Deployment) -> dict[str, Deployment]:
+        return {each.instance: each for each in map(deployment.at, self.replicas)}
+
+    def _place(self, place: Place) -> Placed | None:
+        self.placed.append(place)
+        known = self._by_instance(place.deployment)
+        barred = {*place.excluded, *self.guard.barred(known)}
+        for each in known.values():
+            if each.api_base in barred:
+                continue
+            if (probe := self.guard.probe(each, place.lease_s)) is not None:
+                return Placed(each, ticket=len(self.placed), probe=probe)
+        return None
 
     def _spend(self, effect: Reserve | Settle | TellExhausted) -> Any:
         match effect:

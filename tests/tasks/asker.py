@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tasks.paraphrases import TERMS, about
+from tests.tasks.pooled import asked
 from tests.tasks.ways import Way, plain
 from tierflow.caching import Key, Leases, leases
 from tierflow.tasks import close_hands, hands
@@ -104,7 +105,11 @@ def _say(what: Any) -> None:
 
 
 def _serve(way: Way) -> None:
-    steps = {"plain": way.step(plain), "about": way.step(about, cache=TERMS)}
+    steps = {
+        "plain": way.step(plain),
+        "about": way.step(about, cache=TERMS),
+        "asked": way.step(asked, cache=None),
+    }
     for line in sys.stdin:
         first, second = json.loads(line)
         if first not in steps:

@@ -5,14 +5,14 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Catalogue
-from tests.fakes import FakeProvider
+from tests.fakes import FakeEngine, FakeProvider
 from tests.tasks.asker import Asker
 from tests.tasks.paraphrases import LESSONS, NEVER_CHECK, TERMS, about, says_matter
 from tests.tasks.ways import Way
@@ -136,6 +136,14 @@ def calibrate(project: Path, outcomes: Path) -> Calibrate:
         return found
 
     return calibrate
+
+
+@pytest.fixture
+def engines(running_provider: FakeProvider) -> Iterator[list[FakeEngine]]:
+    """Three replicas that are up. The provider is here for how it has litellm's clients opened."""
+    del running_provider
+    with ExitStack() as stack:
+        yield [stack.enter_context(FakeEngine(text=f"from {each}")) for each in "abc"]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from statistics import fmean
 
 import pytest
 
-from tierflow.serving.simulation import H100_8B, CostModel, Draft, Job
+from tierflow.serving.simulation import CostModel, Draft, Job
+from tierflow.serving.simulation.cost import H100_8B
 from tierflow.serving.simulation.routers import Lanes, LeastLoaded, LeastWork, RoundRobin
 from tierflow.serving.simulation.tally import Tally
 

@@ -1,0 +1,28 @@
+"""affinity: which replica of a pool has read a prompt before. Part of routing; asks no model."""
+
+from .backlog import Backlog, Pace
+from .blocks import BlockChain, chain_of_text, chain_of_tokens, next_hash
+from .fleet import Fleet, Placement
+from .index import BlockIndex
+from .opening import open_placements
+from .precise import Translation
+from .sessions import Sessions
+from .sharing import Placements, Sent, Sharing
+
+__all__ = [
+    "Backlog",
+    "BlockChain",
+    "BlockIndex",
+    "Fleet",
+    "Pace",
+    "Placement",
+    "Placements",
+    "Sent",
+    "Sessions",
+    "Sharing",
+    "Translation",
+    "chain_of_text",
+    "chain_of_tokens",
+    "next_hash",
+    "open_placements",
+]

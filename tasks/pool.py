@@ -1,0 +1,203 @@
+"""Pool: one pool in use by this process: its fleet, who watches it, and what its engines tell.
+
+What is decided is decided in routing/affinity; serving hears the engines; here they meet.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from typing import Any, cast
+
+from ..errors import EngineUnreadableError
+from ..pools import Pool
+from ..request import Request, Usage, canonical_json
+from ..routing.affinity import (
+    BlockChain,
+    Fleet,
+    Placement,
+    Translation,
+    chain_of_text,
+    chain_of_tokens,
+)
+from ..routing.effects import Place
+from ..serving import (
+    Cleared,
+    Gap,
+    KvEndpoint,
+    KvEvent,
+    KvSubscriber,
+    Removed,
+    Seen,
+    Stored,
+    TokenizePage,
+    TokenSource,
+    Watcher,
+)
+from ..settings import Deployment
+
+_LOG = logging.getLogger("tierflow")
+
+TEXT_BLOCK_TOKENS = 32
+"""Of a chain of text. Finer blocks would tell more than is worth reading anew."""
+
+_OVERSIZE = 4
+"""An index that is smaller than the engines' caches loses hits; one that is larger costs memory."""
+
+_FIRST_LOOK_S = 10.0
+_UNREADABLE_S = 30.0
+
+
+class PoolInUse:
+    """A pool's replicas, from the first request on. Thread-safe.
+
+    `clock`: monotonic seconds. `tokens`: where token ids come from, for precise affinity.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pool: Pool,
+        clock: Callable[[], float],
+        tokens: TokenSource | None = None,
+    ) -> None:
+        self.name, self.pool, self._clock = name, pool, clock
+        self._tokens = tokens or TokenizePage()
+        self.fleet = Fleet(
+            prefill_weight=pool.prefill_weight,
+            index_blocks=_OVERSIZE * pool.cache_tokens // TEXT_BLOCK_TOKENS,
+            session_ttl_s=pool.session_ttl_s,
+            clock=clock,
+        )
+        self._lock = Lock()
+        self.members: tuple[str, ...] = ()
+        self._down: frozenset[str] = frozenset()
+        self._in_fleet: tuple[str, ...] = ()
+        self._tells_cached = False
+        self._untokenised_until = float("-inf")
+        self._translations: dict[str, Translation] = {}
+        self._set(pool.replicas, frozenset())
+        self._subscriber = self._subscribed()
+        self._watcher = Watcher(pool, self._found, self._seen)
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether its engines tell what they hold."""
+        return self._subscriber is not None
+
+    def place(self, place: Place, barred: Sequence[str]) -> tuple[Placement, BlockChain] | None:
+        """Choose a replica, None if all are barred. Waits for the first look at a DNS name."""
+        if not self.members:
+            self._watcher.found.wait(_FIRST_LOOK_S)
+        chain = self._chain(place)
+        session = "" if self.pool.affinity == "none" else place.session
+        placement = self.fleet.place(chain, session=session, excluded={*barred, *self._down})
+        return None if placement is None else (placement, chain)
+
+    def ended(self, ticket: int, usage: Usage) -> None:
+        """Note a reply, and what its engine says was cached of its prompt."""
+        cached = usage.cache_read_tokens
+        # Many engines never tell. Those that did once tell by 0 that they forgot.
+        self._tells_cached = self._tells_cached or cached > 0
+        tells = self._tells_cached and not usage.estimated
+        self.fleet.ended(ticket, cached if tells else None)
+
+    def failed(self, ticket: int, *, may_be_down: bool) -> None:
+        """Note that a request got no reply."""
+        self.fleet.failed(ticket)
+        if may_be_down:
+            self._watcher.look()
+
+    def close(self) -> None:
+        """Watch and hear no more."""
+        self._watcher.close()
+        if self._subscriber is not None:
+            self._subscriber.close()
+
+    def _chain(self, place: Place) -> BlockChain:
+        request, deployment = place.request, place.deployment
+        if self.pool.affinity == "none":
+            # Nothing is looked up: the length alone counts.
+            whole = chain_of_text(text_of(request), TEXT_BLOCK_TOKENS)
+            return BlockChain((), TEXT_BLOCK_TOKENS, whole.tokens)
+        ids = self._token_ids(place) if self._subscriber is not None else None
+        if ids is not None:
+            size = max(each.tokens_per_block for each in self._translations.values())
+            return chain_of_tokens(ids, size or TEXT_BLOCK_TOKENS)
+        return chain_of_text(text_of(request), TEXT_BLOCK_TOKENS, _salt(deployment))
+
+    def _token_ids(self, place: Place) -> Sequence[int] | None:
+        """Return what the engines read for a request; None if no engine says so in time."""
+        if self._clock() < self._untokenised_until:
+            return None
+        model = place.deployment.model.partition("/")[2]
+        up = [each for each in self.members if each not in self._down] or self.members
+        # Their tokenizers are the same, so the work is spread.
+        asked = up[hash(place.session) % len(up)]
+        try:
+            return self._tokens.token_ids(asked, model, place.request.messages)
+        except EngineUnreadableError as exc:
+            self._untokenised_until = self._clock() + _UNREADABLE_S
+            _LOG.warning("%s Requests are placed by load until then.", exc)
+            return None
+
+    def _found(self, members: Sequence[str]) -> None:
+        self._set(tuple(members), self._down)
+
+    def _seen(self, seen: Sequence[Seen]) -> None:
+        down = frozenset(each.replica for each in seen if not each.is_up)
+        # When none can be reached the fault may be on this side.
+        self._set(self.members, down if len(down) < len(seen) else frozenset())
+        now = self._clock()
+        for each in seen:
+            if each.signals is not None:
+                self.fleet.heard(each.replica, each.signals.waiting, now)
+
+    def _set(self, members: tuple[str, ...], down: frozenset[str]) -> None:
+        with self._lock:
+            self.members, self._down = members, down
+            # Who is down and comes back has an empty cache. Events say so themselves.
+            is_told = self.pool.affinity == "precise"
+            here = members if is_told else tuple(each for each in members if each not in down)
+            if here != self._in_fleet:
+                self._in_fleet = here
+                self.fleet.set_members(here)
+
+    def _subscribed(self) -> KvSubscriber | None:
+        if self.pool.affinity != "precise":
+            return None
+        pairs = zip(self.pool.replicas, self.pool.kv_events, strict=True)
+        endpoints = {replica: KvEndpoint.of(written) for replica, written in pairs}
+        self._translations = {replica: Translation() for replica in endpoints}
+        return KvSubscriber(endpoints, self._told)
+
+    def _told(self, replica: str, events: Sequence[KvEvent]) -> None:
+        """Take in what an engine tells, in the subscriber's thread."""
+        known = self._translations[replica]
+        for event in events:
+            match event:
+                case Stored(hashes, parent, token_ids, size, salts):
+                    self.fleet.stored(replica, known.stored(hashes, parent, token_ids, size, salts))
+                case Removed(hashes):
+                    self.fleet.removed(replica, known.removed(hashes))
+                case Cleared() | Gap():
+                    known.cleared()
+                    self.fleet.cleared(replica)
+
+
+def text_of(request: Request) -> str:
+    """Return a request's messages as one text, in which equal beginnings are equal."""
+    return "".join(f"{each.get('role')}\n{_content(each)}\n" for each in request.messages)
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str) and message.keys() == {"role", "content"}:
+        return content
+    return canonical_json(dict(message))
+
+
+def _salt(deployment: Deployment) -> str:
+    # Tools are written before the messages, so with others nothing is equal.
+    tools = cast("object", deployment.params.get("tools"))
+    return f"{deployment.model} {json.dumps(tools, sort_keys=True, default=str)}"

@@ -1,0 +1,167 @@
+"""Pools: carries out Place, and tells a pool how its requests went. One per process."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..errors import AttemptError, AttemptTimeoutError, ProviderDownError
+from ..pools import Pool
+from ..request import Chunk, Reply
+from ..routing import Ask, Place, Placed
+from ..routing.affinity import Sent, Sharing, open_placements
+from ..routing.resilience import Guard, Replicas
+from ..serving import TokenSource
+from ..settings import Deployment, Settings
+from .pool import PoolInUse
+
+
+class Pools:
+    """The pools of the settings. Each is watched from its first request on.
+
+    `guard`: whose breakers count, each replica having one. `clock`: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        guard: Guard,
+        clock: Callable[[], float] = time.monotonic,
+        tokens: TokenSource | None = None,
+    ) -> None:
+        self._settings, self._guard, self._clock, self._tokens = settings, guard, clock, tokens
+        self._in_use: dict[str, PoolInUse] = {}
+        self._replicas: dict[str, tuple[tuple[str, ...], Replicas]] = {}
+        self._sharing: Sharing | None = None
+        self._lock = threading.Lock()
+
+    def takes_long(self, place: Place) -> bool:
+        """Tell whether it reaches a network or a store: a first look, a tokenizer, a probe."""
+        name = place.deployment.pool or ""
+        pool = self._in_use.get(name)
+        if self._settings.pools[name].affinity == "gateway":
+            return bool(self._guard.health.ailing())
+        return pool is None or pool.is_precise or bool(self._guard.health.ailing())
+
+    def place(self, place: Place) -> Placed | None:
+        """Choose the replica that is asked. Its ticket is to be given back by ended or failed."""
+        name = place.deployment.pool or ""
+        settings = self._settings.pools[name]
+        if settings.affinity == "gateway":
+            return self._through(_gateway(settings), place)
+        pool = self._using(name)
+        barred = [*place.excluded, *self._guard.barred(self.replicas(place.deployment))]
+        while (chosen := pool.place(place, barred)) is not None:
+            placement, chain = chosen
+            replica = place.deployment.at(placement.replica)
+            probe = self._guard.probe(replica, place.lease_s)
+            if probe is not None:
+                if self._sharing is not None and not pool.is_precise:
+                    self._sharing.sent(Sent(name, placement.replica, chain.hashes))
+                return Placed(replica, placement.cached_tokens, placement.ticket, probe)
+            # Another call tries whether it is well again.
+            pool.fleet.failed(placement.ticket)
+            barred.append(placement.replica)
+        return None
+
+    def replicas(self, deployment: Deployment) -> Replicas:
+        """Return who serves a deployment's pool, as far as is known: nobody before it is used."""
+        name = deployment.pool or ""
+        settings, pool = self._settings.pools[name], self._in_use.get(name)
+        now = pool.members if pool is not None else ()
+        if settings.affinity == "gateway":
+            now = (_gateway(settings),)
+        members, known = self._replicas.get(deployment.name, ((), {}))
+        if members != now:
+            members = now
+            known = {each.instance: each for each in map(deployment.at, members)}
+            self._replicas[deployment.name] = members, known
+        return known
+
+    def listening(self, ask: Ask) -> Ask:
+        """Return an ask that tells its pool when its first token comes."""
+        placed, on_chunk = ask.placed, ask.on_chunk
+        if placed is None or placed.ticket is None or on_chunk is None:
+            return ask
+        fleet, ticket, is_first = self._pool_of(ask).fleet, placed.ticket, True
+
+        def first_then_all(chunk: Chunk) -> None:
+            nonlocal is_first
+            if is_first:
+                is_first = False
+                fleet.began(ticket)
+            on_chunk(chunk)
+
+        return replace(ask, on_chunk=first_then_all)
+
+    def replied(self, ask: Ask, reply: Reply) -> None:
+        """Note a reply. Does nothing for an ask that was not placed."""
+        if ask.placed is not None and ask.placed.ticket is not None:
+            self._pool_of(ask).ended(ask.placed.ticket, reply.usage)
+
+    def failed(self, ask: Ask, error: BaseException) -> None:
+        """Note that no reply came, or that nobody waits for it any more."""
+        if ask.placed is None or ask.placed.ticket is None:
+            return
+        pool, ticket = self._pool_of(ask), ask.placed.ticket
+        stream = ask.meter.stream
+        if not isinstance(error, AttemptError) and stream is not None and stream.so_far().text:
+            # Its prompt was read; only the listener left.
+            pool.fleet.ended(ticket)
+            return
+        may_be_down = isinstance(error, ProviderDownError | AttemptTimeoutError)
+        pool.failed(ticket, may_be_down=may_be_down)
+
+    def close(self) -> None:
+        """End all watching; the next request begins it anew."""
+        with self._lock:
+            in_use, self._in_use = self._in_use, {}
+            sharing, self._sharing = self._sharing, None
+        for pool in in_use.values():
+            pool.close()
+        if sharing is not None:
+            sharing.close()
+
+    def _through(self, address: str, place: Place) -> Placed | None:
+        replica = place.deployment.at(address)
+        probe = None if address in place.excluded else self._guard.probe(replica, place.lease_s)
+        return None if probe is None else Placed(replica, probe=probe, headers=hints(place.session))
+
+    def _pool_of(self, ask: Ask) -> PoolInUse:
+        return self._using(ask.deployment.pool or "")
+
+    def _using(self, name: str) -> PoolInUse:
+        if (pool := self._in_use.get(name)) is not None:
+            return pool
+        with self._lock:
+            if (pool := self._in_use.get(name)) is None:
+                settings = self._settings.pools[name]
+                pool = PoolInUse(name, settings, self._clock, self._tokens)
+                self._in_use[name] = pool
+                if settings.affinity == "approximate" and self._sharing is None:
+                    self._sharing = Sharing(open_placements(self._settings), self._hear)
+                    self._sharing.begin()
+            return pool
+
+    def _hear(self, sent: Sent) -> None:
+        pool = self._in_use.get(sent.pool)
+        if pool is not None and not pool.is_precise:
+            pool.fleet.sent_elsewhere(sent.replica, sent.blocks)
+
+
+def _gateway(pool: Pool) -> str:
+    return pool.dns or pool.replicas[0]
+
+
+def hints(session: str) -> dict[str, str]:
+    """Return the headers by which a gateway keeps a run to a replica; none without a run.
+
+    X-SMG-Routing-Key is what SGLang's router reads (policies manual, consistent_hashing, and its
+    routing-key override); X-Session-Id is what proxies are mostly told to hash (Caddy, Envoy);
+    x-gateway-inference-fairness-id, formerly x-llm-d-…, is what llm-d's endpoint picker shares
+    capacity by. llm-d's own session affinity is a cookie, and prefixes it reads from the body.
+    """
+    if not session:
+        return {}
+    named = ("X-SMG-Routing-Key", "X-Session-Id", "x-gateway-inference-fairness-id")
+    return dict.fromkeys((*named, "x-llm-d-inference-fairness-id"), session)

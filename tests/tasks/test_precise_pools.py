@@ -1,0 +1,167 @@
+"""Precise pools: what is held is what the engines say over ZeroMQ, evictions and all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeEngine, FakeProvider, KvPublisher
+from tests.fakes.engine import token_ids
+from tests.tasks.pooled import a_pool, asked, items, urls
+from tests.tasks.ways import Way, both_ways
+from tierflow.request import render
+from tierflow.routing import Place
+from tierflow.routing.affinity import chain_of_tokens
+from tierflow.tasks import hands
+from tierflow.tasks.pool import PoolInUse
+
+PATIENCE_S = 60.0
+BLOCK_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Told:
+    """Engines, and who publishes their events."""
+
+    engines: list[FakeEngine]
+    publishers: list[KvPublisher]
+
+    def pool(self, project: Path, more: str = "") -> None:
+        events = [each.endpoint for each in self.publishers]
+        a_pool(project, urls(self.engines), f'affinity = "precise"\nkv_events = {events!r}\n{more}')
+
+    def begin(self) -> PoolInUse:
+        """Begin to listen, and wait until that is so."""
+        pool = hands().pools._using("llama")
+        for each in self.publishers:
+            each.wait_for_listener()
+        return pool
+
+
+@pytest.fixture
+def told(running_provider: FakeProvider) -> Iterator[Told]:
+    """Two replicas with little room: some 100 blocks each."""
+    del running_provider
+    with ExitStack() as stack:
+        publishers = [stack.enter_context(KvPublisher(shape="array")), KvPublisher(shape="map")]
+        stack.enter_context(publishers[1])
+        engines = [
+            stack.enter_context(FakeEngine(blocks=400, text=f"from {name}", events=each))
+            for name, each in zip("ab", publishers, strict=True)
+        ]
+        yield Told(engines, publishers)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends = monotonic() + PATIENCE_S
+    while not holds():
+        assert monotonic() < ends
+
+
+def held(pool: PoolInUse, engine: FakeEngine) -> set[int]:
+    """Our hashes of what the index says that an engine holds."""
+    member = pool.fleet._members[engine.base_url]
+    return set(pool.fleet._index._held.get(member.slot, ()))
+
+
+def blocks(item: str) -> tuple[int, ...]:
+    messages = render(asked(item), str).messages
+    return chain_of_tokens(token_ids(messages), BLOCK_TOKENS).hashes
+
+
+@both_ways
+def test_the_index_is_what_the_engines_hold(way: Way, project: Path, told: Told) -> None:
+    told.pool(project)
+    pool = told.begin()
+    step = way.step(asked, cache=None)
+
+    answers = [step(each) for each in items(4)]
+
+    assert not any(answer.failures for answer in answers)
+    until(lambda: all(len(held(pool, each)) == len(each.cache._held) for each in told.engines))
+    known = set().union(*(held(pool, each) for each in told.engines))
+    last = set(blocks(items(4)[-1]))
+    assert last <= known
+
+
+def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
+    project: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.pool(project)
+    pool = told.begin()
+    step = Way(is_async=False).step(asked, cache=None)
+    expected: list[int] = []
+    place = pool.place
+
+    def noting(asked: Place, barred: Sequence[str]) -> Any:
+        placed = place(asked, barred)
+        assert placed is not None
+        expected.append(placed[0].cached_tokens)
+        return placed
+
+    monkeypatch.setattr(pool, "place", noting)
+    found: list[int] = []
+    for each in items(4):
+        until(lambda: all(len(held(pool, one)) == len(one.cache._held) for one in told.engines))
+        found.append(step(each).usage.cache_read_tokens)
+
+    assert expected == found
+    assert sum(found) > 0
+
+
+def test_after_a_gap_what_is_held_is_learned_anew(project: Path, told: Told) -> None:
+    told.pool(project)
+    pool = told.begin()
+    step = Way(is_async=False).step(asked, cache=None)
+    step("tenant:one")
+    engine = next(each for each in told.engines if each.all_calls)
+    publisher = told.publishers[told.engines.index(engine)]
+    until(lambda: bool(held(pool, engine)))
+
+    publisher.skip()
+    publisher.removed([1])
+    until(lambda: not held(pool, engine))
+    step("another:one")
+    step("another still:one")
+
+    until(lambda: any(held(pool, each) for each in told.engines))
+
+
+def test_an_engine_that_restarts_is_known_to_be_empty_from_its_first_event_on(
+    project: Path, told: Told
+) -> None:
+    told.pool(project)
+    pool = told.begin()
+    step = Way(is_async=False).step(asked, cache=None)
+    step("tenant:one")
+    engine = next(each for each in told.engines if each.all_calls)
+    publisher = told.publishers[told.engines.index(engine)]
+    until(lambda: bool(held(pool, engine)))
+    engine.die()
+    engine.start()
+    publisher.begin_anew()
+
+    publisher.removed([1])
+
+    until(lambda: not held(pool, engine))
+
+
+def test_without_token_ids_requests_are_placed_by_load_and_that_is_said_once(
+    project: Path, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    told.pool(project)
+    told.begin()
+    for each in told.engines:
+        assert each._provider is not None
+        each._has_pages = False
+        each.die()
+        each.start()
+    step = Way(is_async=False).step(asked, cache=None)
+
+    assert [step(each).value[:4] for each in items(1)] == ["from"] * 6
+
+    assert caplog.text.count("gave no token ids") == 1

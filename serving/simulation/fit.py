@@ -143,7 +143,7 @@ def _simplest(rows: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray
     for size in range(1, rows.shape[1] + 1):
         for terms in combinations(range(rows.shape[1]), size):
             part = rows[:, terms] / scale[list(terms)]
-            solved, *_ = np.linalg.lstsq(part, wanted, rcond=None)
+            solved: NDArray[np.float64] = np.linalg.lstsq(part, wanted, rcond=None)[0]
             if (solved < 0).any():
                 continue
             whole = np.zeros(rows.shape[1])

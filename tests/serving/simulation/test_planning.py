@@ -51,7 +51,7 @@ def test_one_replica_less_would_break_the_promise(ttft_s: float) -> None:
 
 
 def test_a_heavier_load_takes_more_replicas() -> None:
-    counts = []
+    counts = list[int]()
     for every_ms in (40, 20, 10, 5):
         search = a_search(Slo(0.3, 60), trace=a_trace(every_ms))
         found = search.least(Candidate("128", a_profile(128))).figures

@@ -52,6 +52,8 @@ FACE = {
     "cli_rollout_verbs.py",
     "cli_route.py",
     "cli_serving.py",
+    "cli_serving_fit.py",
+    "cli_serving_plan.py",
     "cli_serving_status.py",
     "cli_serving_validate.py",
     "cli_steps.py",

@@ -2,15 +2,16 @@
 
 import click
 
+from .cli_serving_fit import fit
+from .cli_serving_plan import plan
 from .cli_serving_status import status
 from .cli_serving_validate import policy_, validate
 
 
 @click.group()
 def serving() -> None:
-    """Look into pools of self-hosted engines, and decide which of them serves what."""
+    """Look into self-hosted engines: how they do, which serves what, and how many it takes."""
 
 
-serving.add_command(policy_)
-serving.add_command(status)
-serving.add_command(validate)
+for _each in (fit, plan, policy_, status, validate):
+    serving.add_command(_each)

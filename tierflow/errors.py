@@ -20,6 +20,7 @@ TierflowError
 ├── BudgetExhaustedError         the next call would break a budget, so it is not made
 ├── UnparseableReplyError        no tier's reply fits the step's result type
 ├── EngineUnreadableError        what a self-hosted engine tells of itself cannot be read
+├── SimulationError              a trace, cost model or profile that cannot be simulated
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
 ├── BatchError                   some items of a batch have no answer
 ├── ReviewError                  what a person reviews is gone, or somebody was faster
@@ -173,6 +174,10 @@ class UnparseableReplyError(TierflowError):
 
 class EngineUnreadableError(TierflowError):
     """An engine's page cannot be reached, or does not tell what it should."""
+
+
+class SimulationError(TierflowError):
+    """A trace, a cost model or a profile cannot be simulated; the message says what would do."""
 
 
 class RecordingNotFoundError(TierflowError):

@@ -4,20 +4,19 @@ import difflib
 import getpass
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from .errors import UnknownPromptError
 from .prompting import Pointer, PromptVersion, Registry, open_registry
 from .prompting import prompt as named
 from .settings import settings
+from .tables import LEAST_KEY, Column, key, print_table
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -60,16 +59,25 @@ def list_(*, as_json: bool) -> None:
     if not rows:
         click.echo(f"There is no prompt yet. Write {folder / 'NAME' / 'v1.toml'}.")
         return
-    table = Table(title="Prompts", title_justify="left")
-    for heading in ("prompt", "version", "hash"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("from")
-    table.add_column("aliases", overflow="fold")
-    for row in rows:
-        aliases = escape(", ".join(_told(row["aliases"])))
-        place = "store, differs from file" if row["file_differs"] else row["origin"]
-        table.add_row(row["prompt"], row["version"], row["hash"][:_SHORT], place, aliases)
-    Console().print(table)
+    columns = [
+        key("prompt"),
+        Column("version"),
+        Column("hash", spare=2),
+        Column("from", folds=8, spare=1),
+        Column("aliases", folds=LEAST_KEY),
+    ]
+    print_table(columns, [_cells(row) for row in rows], title="Prompts")
+
+
+def _cells(row: dict[str, Any]) -> Sequence[str]:
+    place = "store, differs from file" if row["file_differs"] else row["origin"]
+    return (
+        escape(row["prompt"]),
+        escape(row["version"]),
+        row["hash"][:_SHORT],
+        place,
+        escape(", ".join(_told(row["aliases"]))),
+    )
 
 
 @prompt.command("show", epilog="Example: tierflow prompt show triage@v2 > prompts/triage/v3.toml")

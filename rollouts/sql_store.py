@@ -128,10 +128,10 @@ class SqlRollouts:
             return RolloutState.from_json(body)
         except StoreError as exc:
             table, name = self._tables.states.fullname, rollout.replace("'", "''")
-            raise StoreError(
-                f"{exc} In its database: DELETE FROM {table} WHERE rollout = '{name}' AND "
-                f"revision = {revision};"
-            ) from None
+            where = f"rollout = '{name}' AND revision = {revision}"
+            # It is shown to people, and carried out by nobody here.
+            remedy = f"DELETE FROM {table} WHERE {where};"  # noqa: S608  # as above
+            raise StoreError(f"{exc} As SQL: {remedy}") from None
 
     def names(self) -> Sequence[str]:
         """See Rollouts."""

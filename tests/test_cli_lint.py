@@ -191,7 +191,7 @@ def test_a_finding_is_a_line_with_place_rule_and_remedy() -> None:
     (line,) = done.stdout.splitlines()
     assert line.startswith("steps.py:2:16: TF001 Step 'step' begins at the premium tier")
     assert 'reason="..."' in line
-    assert "1 findings" in done.stderr
+    assert "1 finding," in done.stderr
 
 
 def test_nothing_of_the_files_is_run() -> None:

@@ -168,4 +168,4 @@ def test_in_words_it_names_file_rule_and_remedy(project: Path) -> None:
     ended = run()
     assert ended.exit_code == 1
     assert ended.stdout.startswith("tierflow.toml: TR002 v2 has a candidate that changes nothing.")
-    assert ended.stdout.endswith("1 rollouts, 1 findings.\n")
+    assert ended.stdout.endswith("1 rollout, 1 finding.\n")

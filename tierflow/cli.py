@@ -28,6 +28,7 @@ from .settings import Deployment, config_path, settings
 from .tables import LEAST_KEY, Column, number, print_table
 from .tracing import as_table, prices_of, rows_of, summarise
 from .tracing.console import print_summaries
+from .tracing.report import newest_answers
 
 F = TypeVar("F", bound=Callable[..., Any])
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -152,10 +153,19 @@ def runs_last(*, as_json: bool) -> None:
     rows = rows_of(flow_run_id)
     summaries = summarise(rows)
     if as_json:
-        found = {"flow_run_id": flow_run_id, "flow": rows[0].flow, "steps": as_table(summaries)}
+        found = {
+            "flow_run_id": flow_run_id,
+            "flow": rows[0].flow,
+            "steps": as_table(summaries),
+            "newest": {row.step: row.ref for row in newest_answers(rows)},
+        }
         click.echo(json.dumps(found, indent=2))
         return
     print_summaries(summaries, title=f"{rows[0].flow} · {flow_run_id} · {rows[0].at[:16]} UTC")
+    if newest := newest_answers(rows):
+        click.echo("The newest answer of each step, for `tierflow feedback REF`:")
+        for row in newest:
+            click.echo(f"  {row.ref}  {row.step}")
 
 
 runs.add_command(runs_list)

@@ -204,7 +204,8 @@ def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
 @judge.command("close")
 @click.argument("gate")
 @click.option("--why", required=True, help="What others should know.")
-def close(*, gate: str, why: str) -> None:
+@_JSON
+def close(*, gate: str, why: str, as_json: bool) -> None:
     """Close GATE (STEP@TIER) by hand: the strong tier answers until it opens."""
     with _store() as store:
         known = store.steps()
@@ -213,13 +214,18 @@ def close(*, gate: str, why: str) -> None:
                 f"Nothing is known of {gate!r}. Known: {', '.join(known) or 'none'}."
             )
         store.set_state(gate, closed=True, why=why, who=getpass.getuser(), at=time.time())
+        word, reason = _word(store.newest(gate), store.state(gate))
+    if as_json:
+        click.echo(json.dumps({"gate": gate, "state": word, "why": reason}, indent=2))
+        return
     click.echo(f"{gate} is closed. Every process sees it within seconds.")
 
 
 @judge.command("open")
 @click.argument("gate")
 @click.option("--why", default="", help="What others should know.")
-def open_(*, gate: str, why: str) -> None:
+@_JSON
+def open_(*, gate: str, why: str, as_json: bool) -> None:
     """Take back that GATE (STEP@TIER) was closed by hand.
 
     It opens only if its proof holds.
@@ -227,6 +233,9 @@ def open_(*, gate: str, why: str) -> None:
     with _store() as store:
         store.set_state(gate, closed=False, why=why, who=getpass.getuser(), at=time.time())
         word, reason = _word(store.newest(gate), store.state(gate))
+    if as_json:
+        click.echo(json.dumps({"gate": gate, "state": word, "why": reason}, indent=2))
+        return
     click.echo(f"{gate} is {word}: {reason}.")
 
 

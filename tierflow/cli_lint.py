@@ -18,6 +18,7 @@ from .lint_found import Place, StepFound
 from .lint_rules import RULES, Finding, Known, Linted, Note, lint_source
 from .lint_scope import Unknown
 from .lint_steps import read_source
+from .plural import plural
 from .request import Sampling
 from .routing import temperature_of
 from .routing.gate import Calibrations, open_calibrations
@@ -198,6 +199,7 @@ def _print(checked: Sequence[_Checked], lost: Sequence[str], steps: int) -> None
     findings = sum(len(linted.findings) for _, linted, _ in checked)
     suppressed = sum(len(linted.suppressed) for _, linted, _ in checked)
     click.echo(
-        f"{steps} steps in {len(checked)} files: {findings} findings, {suppressed} suppressed.",
+        f"{plural(steps, 'step')} in {plural(len(checked), 'file')}: "
+        f"{plural(findings, 'finding')}, {suppressed:,} suppressed.",
         err=True,
     )

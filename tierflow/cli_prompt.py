@@ -136,13 +136,18 @@ def diff(*, name: str, before: str, after: str, as_json: bool) -> None:
 @prompt.command("publish")
 @click.argument("name")
 @click.argument("version")
-def publish(*, name: str, version: str) -> None:
+@_JSON
+def publish(*, name: str, version: str, as_json: bool) -> None:
     """Put VERSION of prompt NAME from its file into the shared store.
 
     A published version never changes: what differs needs a new version.
     """
     with _registry() as registry:
         found, is_new = registry.publish(name, version, at=time.time(), who=getpass.getuser())
+        row = _row(registry, found)
+    if as_json:
+        click.echo(json.dumps({**row, "changed": is_new}, indent=2))
+        return
     told = "is published" if is_new else "was published before, with this content"
     click.echo(f"{_label(found)} {told}.")
 
@@ -153,7 +158,10 @@ def publish(*, name: str, version: str) -> None:
 @click.argument("version", required=False)
 @click.option("--drop", is_flag=True, help="Take the alias out of the store: the files decide.")
 @click.option("--why", default="", help="What others should know.")
-def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -> None:
+@_JSON
+def alias(
+    *, name: str, alias: str, version: str | None, drop: bool, why: str, as_json: bool
+) -> None:
     """Let ALIAS of prompt NAME stand for VERSION, in the shared store.
 
     VERSION may be another alias, whose version is taken. A version that only a file has is
@@ -166,6 +174,17 @@ def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -
         registry.move(name, alias, version, at=time.time(), who=getpass.getuser(), why=why)
         now = registry.aliases(name).get(alias)
         new_fields = _new_fields(registry, name, before, now)
+    if as_json:
+        told = {
+            "prompt": name,
+            "alias": alias,
+            "version": None if now is None else now.version,
+            "origin": None if now is None else now.origin,
+            "before": None if before is None else before.version,
+            "new_fields": new_fields,
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
     was = "" if before is None else f" It was {before.version}."
     stands = "for nothing" if now is None else f"for {now.version}, by the {now.origin}"
     click.echo(f"{alias} of {name} stands {stands}.{was}")

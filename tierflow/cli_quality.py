@@ -53,8 +53,8 @@ def quality(*, step: str | None, since: datetime | None, by: By, as_json: bool) 
 
     Task success is the share of steps that ended well. Safety compliance is the share of "pass"
     that `safety` found, hallucination the share of "hallucinated" that `groundedness` found.
-    Satisfaction is the mean of what people said, and of evaluations of that name. Others have their
-    mean, and the share of each label.
+    Satisfaction is the mean of what each person said last of an answer, and of evaluations of that
+    name. Others have their mean, and the share of each label.
 
     Intervals are of 95 %: exact ones for shares (Clopper-Pearson), ones that hold for every
     distribution for means (Hoeffding). They are of answers that were drawn at random, as

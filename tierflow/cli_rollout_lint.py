@@ -14,6 +14,7 @@ from .cli_lint import python_files
 from .errors import ConfigError
 from .lint_rollouts import RolloutFound, read_rollouts
 from .lint_scope import Unknown
+from .plural import plural
 from .rollouts import Variant
 from .rollouts.checking import (
     changes_nothing,
@@ -111,7 +112,9 @@ def lint(*, paths: Sequence[Path], units_per_day: float | None, as_json: bool) -
             click.echo(f"{each.where}: {each.rule} {each.rollout} {each.message}")
         for note in linted.notes:
             click.echo(f"Note: {note}")
-        click.echo(f"{len(linted.terms)} rollouts, {len(linted.findings)} findings.")
+        click.echo(
+            f"{plural(len(linted.terms), 'rollout')}, {plural(len(linted.findings), 'finding')}."
+        )
     if linted.findings:
         sys.exit(1)
 

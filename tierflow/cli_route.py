@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from .plural import plural
 from .routing.routes import Routes, open_routes
 from .routing.routes.route import ReachName
 from .settings import settings
@@ -144,11 +145,9 @@ def _print(learned: "LearnedRoute", chosen: "Offer | None") -> None:
                     f"{row['asks']:.2f}",
                 )
             )
-    print_table(
-        columns,
-        rows,
-        title=f"{escape(learned.step)}: learned {_when(learned)} from {learned.items} items",
-    )
+    items = plural(learned.items, "item")
+    title = f"{escape(learned.step)}: learned {_when(learned)} from {items}"
+    print_table(columns, rows, title=title)
 
 
 def _when(learned: "LearnedRoute") -> str:

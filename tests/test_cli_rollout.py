@@ -104,6 +104,14 @@ class TestStart:
         (project / "tierflow.toml").write_text(text)
         assert "other terms" in str(run("start", "coded", "steps.py:classify").exception)
 
+    def test_a_prompt_that_the_registry_lacks_starts_nothing(
+        self, store: Rollouts, project: Path
+    ) -> None:
+        text = TOML.replace('tier = "standard"', 'prompt = "triage@v2"')
+        (project / "tierflow.toml").write_text(text)
+        assert "was not started. No prompt 'triage'" in str(run("start", "triage-v2").exception)
+        assert store.names() == []
+
     def test_a_second_start_is_refused(self, store: Rollouts) -> None:
         done("start", "triage-v2")
         assert "progressing already" in str(run("start", "triage-v2").exception)

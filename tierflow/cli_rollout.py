@@ -12,9 +12,10 @@ from rich.live import Live
 from rich.markup import escape
 
 from .cli_rollout_lint import lint
+from .cli_rollout_prompts import missing_prompts, prompts_of
 from .cli_rollout_verbs import BY, JSON, WHY, change, verbs
 from .errors import RolloutError
-from .rollouts import Rollout
+from .rollouts import Rollout, Variant
 from .rollouts.advancing import known, shown
 from .rollouts.configured import configured
 from .rollouts.controller import Judgement, Reading
@@ -78,7 +79,14 @@ def _of_file(name: str) -> Rollout:
             f"it, or name a step that has it: `tierflow rollout start {name} "
             "path/to/file.py:function`."
         )
-    return known[name].terms.rollout(name)
+    found = known[name]
+    _check_prompts(name, [*found.candidate.values(), *found.baseline.values()])
+    return found.terms.rollout(name)
+
+
+def _check_prompts(name: str, variants: Sequence[Variant]) -> None:
+    if said := missing_prompts(prompts_of(variants), settings()):
+        raise RolloutError(f"{name} was not started. {said[0]}")
 
 
 def _of_step(name: str, step: str) -> Rollout:
@@ -94,6 +102,7 @@ def _of_step(name: str, step: str) -> Rollout:
             f"{name} has other terms in {CONFIG_NAME} than in {step}. Keep one of them: "
             "`tierflow rollout lint` says where they differ."
         )
+    _check_prompts(name, [found.candidate, found.baseline])
     return found
 
 

@@ -118,7 +118,7 @@ def approve_rollout(rollout: str, timeout_s: int = 86_400, poll_s: int = 10) -> 
     with closing(open_rollouts(settings())) as store:
         state, judgement = shown(store, rollout, time.time())
         if state.phase != "paused":
-            raise RolloutError(f"{rollout} is {state.phase}, so it waits for nobody.")
+            raise RolloutError(f"{rollout} is {state.word}, so it waits for nobody.")
         published(store, state, judgement)
     form = Decision.with_initial_data(
         description=markdown(state, judgement), decision="resume", why="", by="the Prefect UI"
@@ -141,7 +141,7 @@ def verb(said: Decision) -> Change:
         case "resume":
             return lambda state: resume(state.plan, state, said.by, now)
         case "abort":
-            return lambda state: abort(state.plan, state, said.by, now, said.why or "Aborted")
+            return lambda state: abort(state.plan, state, said.by, now, "Aborted by hand")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The store goes over the files: for an alias that was moved there, and a version 
 
 import difflib
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from ..request import Prompt, PromptId
 from .files import ALIASES, PromptFiles, check_name, in_order
 from .store import Move, PromptStore
 from .text import PromptText
+
+_VERSION = re.compile(r"v\d+")
+"""As versions are mostly called; nobody means an alias by that."""
 
 _LOG = logging.getLogger("tierflow")
 
@@ -220,6 +224,12 @@ class Registry:
                 f"The alias {reference!r} of prompt {name!r} stands for {pointer.version!r} in "
                 f"{where}, and there is no such version. {known}. Move the alias: "
                 f"`tierflow prompt alias {name} {reference} VERSION`."
+            )
+        if _VERSION.fullmatch(reference):
+            meant = nearest(reference, (*versions, *aliases))
+            return (
+                f"Prompt {name!r} has no version {reference!r}. {known}.{meant} Name one of them, "
+                f"or write {self.files.path(name, reference)}."
             )
         return (
             f"Prompt {name!r} has no version or alias {reference!r}. {known}."

@@ -28,7 +28,7 @@ def act(
         if revision is not None and state.revision != revision:
             raise RolloutError(
                 f"{name} has moved on since: it was at revision {revision}, and is at "
-                f"{state.revision} ({state.phase}: {state.reason}). Look again, and decide anew."
+                f"{state.revision} ({state.word}: {state.reason}). Look again, and decide anew."
             )
         after = change(state)
         if after is None:

@@ -1,6 +1,6 @@
 """Advancing: one look at a rollout, and the step that follows from it. Pure but for the store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import RolloutError
 from .controller import Judgement, judge, moved
@@ -73,7 +73,7 @@ def shown(store: Rollouts, name: str, now: float) -> tuple[RolloutState, Judgeme
     seen = judge(state.plan, moving, store.seen(name, state.begun), now)
     if state.phase == "progressing":
         return state, seen
-    return state, Judgement("hold", state.reason, seen.readings, seen.frozen)
+    return state, replace(seen, kind="hold", reason=state.reason)
 
 
 def known(store: Rollouts, name: str) -> RolloutState:
@@ -82,7 +82,7 @@ def known(store: Rollouts, name: str) -> RolloutState:
     if state is None:
         started = ", ".join(store.names()) or "none"
         raise RolloutError(
-            f"Nobody has started a rollout {name!r}. Started: {started}. Run "
-            f"`tierflow rollout start {name}`."
+            f"Nobody has started a rollout {name!r}. Started: {started}. Run `tierflow rollout "
+            f"start {name}`, with FILE.py:STEP behind it unless it is in tierflow.toml."
         )
     return state

@@ -6,14 +6,16 @@ decided in `max_step_s` pauses, and says why.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
+from statistics import fmean
 from typing import Literal, NamedTuple, TypeAlias
 
 from .evidence import Interval, Sample, Stage, mismatch
+from .evidence.means import means_of
 from .evidence.mismatch import ALARM
 from .horizon import until_horizon
-from .metrics import Metric
+from .metrics import Metric, Unit
 from .observations import Evidence
 from .rollout import Rollout
 from .state import RolloutState
@@ -29,8 +31,9 @@ _CONTROLLER = "controller"
 class Reading:
     """What one metric shows. `harm`, `no_harm`: how often chance alone would show as much.
 
-    `candidate`, `baseline`: how many units count, or pairs. `difference`: of their means. `margin`:
-    the difference from which on the candidate is worse than is allowed; None where that is unknown.
+    `candidate`, `baseline`: how many units count, or pairs. `measured`: what both arms showed in
+    `unit`, the candidate first. `difference`: of their means. `margin`: the difference from which
+    on the candidate is worse than is allowed. None where that is unknown.
     """
 
     metric: str
@@ -42,16 +45,29 @@ class Reading:
     baseline: int
     difference: Interval | None = None
     margin: float | None = None
+    measured: tuple[float, float] | None = None
+    unit: Unit = "share"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What to do, and why in one sentence. `frozen`: all that is held fast of the baseline."""
+    """What to do, and why in one sentence. `frozen`: all that is held fast of the baseline.
+
+    `shadow`: of the candidate's calls in the shadow, how many failed, and how many there were;
+    None outside of the shadow.
+    """
 
     kind: Kind
     reason: str
     readings: tuple[Reading, ...] = ()
     frozen: tuple[tuple[str, float], ...] = ()
+    shadow: tuple[int, int] | None = None
+
+    @property
+    def failing(self) -> str:
+        """Say how many calls of the candidate failed in the shadow, "" for none."""
+        failed, asked = self.shadow or (0, 0)
+        return f"{failed:,} of {asked:,} shadow calls failed" if failed else ""
 
 
 def judge(rollout: Rollout, state: RolloutState, evidence: Evidence, now: float) -> Judgement:
@@ -60,7 +76,18 @@ def judge(rollout: Rollout, state: RolloutState, evidence: Evidence, now: float)
     `now`: Unix seconds.
     """
     if state.phase != "progressing":
-        return Judgement("hold", f"It is {state.phase}")
+        return Judgement("hold", f"It is {state.word}")
+    found = _judged(rollout, state, evidence, now)
+    if rollout.steps[state.step] != "shadow":
+        return found
+    pairs = evidence.pairs()
+    found = replace(found, shadow=(sum(each.candidate.failed for each in pairs), len(pairs)))
+    if found.failing and found.kind not in ("advance", "finish"):
+        return replace(found, reason=f"{found.reason}; {found.failing}")
+    return found
+
+
+def _judged(rollout: Rollout, state: RolloutState, evidence: Evidence, now: float) -> Judgement:
     frozen = _frozen(rollout, state, evidence)
     in_shadow = rollout.steps[state.step] == "shadow"
     if in_shadow:
@@ -152,6 +179,7 @@ def _of_stages(
         seen, held = _Seen(), frozen.get(metric.name) if metric.is_held else 0.0
         if held is not None:
             stages = evidence.stages(metric, held, state.weights)
+            means = means_of(stages)
             seen = _Seen(
                 metric.harm(stages, held),
                 metric.no_harm(stages, held),
@@ -159,6 +187,7 @@ def _of_stages(
                 sum(each.baseline.units for each in stages),
                 metric.difference(stages, held),
                 metric.worst(held),
+                means and (metric.measured(means[0]), metric.measured(means[1])),
             )
         found.append(_reading(rollout, metric, seen))
     return tuple(found)
@@ -170,11 +199,15 @@ def _of_pairs(rollout: Rollout, evidence: Evidence) -> tuple[Reading, ...]:
         seen = metric.paired()
         if seen is None:
             continue
+        scores = list[tuple[float, float]]()
         for each in evidence.pairs():
             ours, theirs = metric.score(each.candidate), metric.score(each.baseline)
             if ours is not None and theirs is not None:
                 seen.add(ours, theirs)
-        counted = _Seen(seen.harm, seen.no_harm, seen.count, seen.count)
+                scores.append((ours, theirs))
+        means = [metric.measured_in_pairs(fmean(each)) for each in zip(*scores, strict=True)]
+        measured = (means[0], means[1]) if means else None
+        counted = _Seen(seen.harm, seen.no_harm, seen.count, seen.count, measured=measured)
         found.append(_reading(rollout, metric, counted))
     return tuple(found)
 
@@ -188,6 +221,7 @@ class _Seen(NamedTuple):
     baseline: int = 0
     difference: Interval | None = None
     margin: float | None = None
+    measured: tuple[float, float] | None = None
 
 
 def _reading(rollout: Rollout, metric: Metric, seen: _Seen) -> Reading:
@@ -199,7 +233,7 @@ def _reading(rollout: Rollout, metric: Metric, seen: _Seen) -> Reading:
     elif seen.no_harm >= proof:
         verdict = "successful"
     harm, no_harm = (exp(-max(evidence, 0.0)) for evidence in seen[:2])
-    return Reading(metric.name, role, verdict, harm, no_harm, *seen[2:])
+    return Reading(metric.name, role, verdict, harm, no_harm, *seen[2:], unit=metric.unit)
 
 
 def _stopped(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 from .evidence import (
     Interval,
@@ -15,6 +15,9 @@ from .evidence import (
     no_harm_of_means,
 )
 from .observations import Arm, Observation
+
+Unit: TypeAlias = Literal["share", "score", "USD"]
+"""What a metric measures in: 0-1 of calls, 0-1 where 1 is best, or dollars."""
 
 _LEAST_CALLS = 100
 """Of the baseline, before something of it is frozen."""
@@ -28,6 +31,8 @@ class Metric:
 
     is_held: ClassVar[bool] = False
     """Whether something of the baseline is measured once, and held fast: its `frozen`."""
+
+    unit: ClassVar[Unit] = "share"
 
     @property
     def name(self) -> str:
@@ -58,6 +63,14 @@ class Metric:
     def worst(self, frozen: float) -> float:
         """Return the difference from which on the candidate is worse than is allowed."""
         raise NotImplementedError
+
+    def measured(self, mean: float) -> float:
+        """Return a mean of `value` in the metric's unit, as people read it."""
+        return mean
+
+    def measured_in_pairs(self, mean: float) -> float:
+        """Return a mean of `score` in the metric's unit, as people read it."""
+        return mean
 
     def paired(self) -> Pairs | None:
         """Return a test of pairs with this metric's limits; None where pairs say nothing.
@@ -124,6 +137,10 @@ class ErrorRate(Share):
         """See Metric."""
         return Pairs(0.0, self.margin)
 
+    def measured_in_pairs(self, mean: float) -> float:
+        """See Metric."""
+        return 1 - mean
+
     def score(self, seen: Observation) -> float | None:
         """Return 1 for a call that did not fail."""
         return float(not seen.failed)
@@ -188,6 +205,7 @@ class Quality(Metric):
     margin: float
     allowed: float
     effect: float
+    unit: ClassVar[Unit] = "score"
 
     @property
     def name(self) -> str:
@@ -221,6 +239,10 @@ class Quality(Metric):
         del frozen
         return -self.margin
 
+    def measured(self, mean: float) -> float:
+        """See Metric."""
+        return -mean
+
     def paired(self) -> Pairs | None:
         """See Metric."""
         return Pairs(self.allowed, self.margin)
@@ -251,6 +273,7 @@ class Cost(Metric):
 
     limit: float
     is_held: ClassVar[bool] = True
+    unit: ClassVar[Unit] = "USD"
 
     @property
     def name(self) -> str:

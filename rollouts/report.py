@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
+from ..tracing.report import usd
 from .controller import Judgement, Reading
+from .metrics import Unit
 from .pictures import differences_picture
 from .state import RolloutState
 
@@ -36,20 +38,41 @@ def headline(state: RolloutState) -> str:
         case "pending":
             return "not started"
         case "healthy":
-            return "the candidate has taken over"
+            return "taken over, the candidate answers"
         case "degraded":
             return "taken back, the baseline answers"
         case _:
             where = f"step {state.step + 1} of {len(state.terms.steps)}"
             share = "in the shadow" if state.weight == 0 else f"{percent(state.weight)} of units"
-            return f"{state.phase}, {share} ({where})"
+            return f"{state.word}, {share} ({where})"
 
 
 def why(state: RolloutState, judgement: Judgement) -> str:
     """Say why it stands so; of one that is going on, also what it waits for."""
     if state.phase == "progressing" and judgement.kind == "hold":
         return judgement.reason.rstrip(".")
-    return state.reason.rstrip(".") or judgement.reason.rstrip(".")
+    said = state.reason.rstrip(".") or judgement.reason.rstrip(".")
+    if judgement.failing and judgement.failing not in said:
+        return f"{said}; {judgement.failing}"
+    return said
+
+
+def measured(reading: Reading) -> tuple[str, str]:
+    """Say what both arms showed, the candidate first; "" where that is unknown."""
+    if reading.measured is None:
+        return "", ""
+    ours, theirs = (_amount(each, reading.unit) for each in reading.measured)
+    return ours, theirs
+
+
+def _amount(mean: float, unit: Unit) -> str:
+    match unit:
+        case "share":
+            return f"{mean:.1%}"
+        case "score":
+            return f"{mean:.3f}"
+        case "USD":
+            return usd(mean)
 
 
 def percent(weight: float) -> str:
@@ -65,6 +88,7 @@ def as_json(
         **state_json(state),
         "why": why(state, judgement),
         "verdict": judgement.kind,
+        "shadow": _shadow_json(judgement),
         "readings": [_reading_json(each) for each in judgement.readings],
         "history": [state_json(each) for each in history],
     }
@@ -76,6 +100,7 @@ def state_json(state: RolloutState) -> dict[str, Any]:
         "rollout": state.rollout,
         "revision": state.revision,
         "phase": state.phase,
+        "stands": state.word,
         "step": state.step,
         "steps": list(state.terms.steps),
         "weight": state.weight,
@@ -90,10 +115,18 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
+def _shadow_json(judgement: Judgement) -> dict[str, int] | None:
+    if judgement.shadow is None:
+        return None
+    failed, asked = judgement.shadow
+    return {"asked": asked, "failed": failed}
+
+
 def _reading_json(reading: Reading) -> dict[str, Any]:
     found = reading.difference
     numbers = (None, None, None) if found is None else (found.estimate, found.low, found.high)
     estimate, low, high = (None if n is None or not isfinite(n) else n for n in numbers)
+    ours, theirs = reading.measured or (None, None)
     return {
         "metric": reading.metric,
         "role": reading.role,
@@ -104,8 +137,11 @@ def _reading_json(reading: Reading) -> dict[str, Any]:
         "margin": reading.margin,
         "harm_by_chance": reading.harm,
         "no_harm_by_chance": reading.no_harm,
-        "candidate": reading.candidate,
-        "baseline": reading.baseline,
+        "unit": reading.unit,
+        "candidate_measured": ours,
+        "baseline_measured": theirs,
+        "candidate_units": reading.candidate,
+        "baseline_units": reading.baseline,
     }
 
 
@@ -134,8 +170,9 @@ def _shown(readings: Sequence[Reading]) -> Iterable[str]:
         )
         yield ""
     headings = ("metric", "role", "verdict", "difference", "harm by chance", "no harm by chance")
-    yield f"| {' | '.join((*headings, 'candidate', 'baseline'))} |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    arms = ("candidate", "baseline", "candidate units", "baseline units")
+    yield f"| {' | '.join((*headings, *arms))} |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in readings:
         cells = (
             _cell(each.metric),
@@ -144,6 +181,7 @@ def _shown(readings: Sequence[Reading]) -> Iterable[str]:
             str(each.difference or "unknown"),
             f"{each.harm:.2g}",
             f"{each.no_harm:.2g}",
+            *measured(each),
             f"{each.candidate:,}",
             f"{each.baseline:,}",
         )
@@ -157,14 +195,14 @@ def _history(history: Sequence[RolloutState]) -> Iterable[str]:
     yield from (
         "## How it came there",
         "",
-        "| revision | at | phase | step | weight | by | why |",
+        "| revision | at | stands | step | weight | by | why |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     )
     for each in reversed(history[-_MOST_STEPS:]):
         cells = (
             str(each.revision),
             iso(each.at),
-            each.phase,
+            each.word,
             str(each.step + 1),
             percent(each.weight),
             _cell(each.by),

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from ..database import Database, SqliteDatabase
+from ..errors import StoreError
 from ..postgres import SCHEMA, PostgresDatabase
 from ..sealing import Seal, WrongSealError
 from .observations import Observation, Observed, PairSeen
@@ -98,12 +99,10 @@ class SqlRollouts:
     def newest(self, rollout: str) -> RolloutState | None:
         """See Rollouts."""
         columns = self._tables.states.c
-        query = sa.select(columns.body).where(columns.rollout == rollout)
+        query = sa.select(columns.revision, columns.body).where(columns.rollout == rollout)
         with self._database.connection() as connection:
-            found: str | None = connection.execute(
-                query.order_by(columns.revision.desc()).limit(1)
-            ).scalar()
-        return None if found is None else RolloutState.from_json(found)
+            found = connection.execute(query.order_by(columns.revision.desc()).limit(1)).first()
+        return None if found is None else self._state(rollout, *found)
 
     def put(self, state: RolloutState) -> bool:
         """See Rollouts."""
@@ -119,10 +118,20 @@ class SqlRollouts:
     def history(self, rollout: str) -> Sequence[RolloutState]:
         """See Rollouts."""
         columns = self._tables.states.c
-        query = sa.select(columns.body).where(columns.rollout == rollout)
+        query = sa.select(columns.revision, columns.body).where(columns.rollout == rollout)
         with self._database.connection() as connection:
-            found = connection.execute(query.order_by(columns.revision)).scalars().all()
-        return [RolloutState.from_json(each) for each in found]
+            found = connection.execute(query.order_by(columns.revision)).all()
+        return [self._state(rollout, *each) for each in found]
+
+    def _state(self, rollout: str, revision: int, body: str) -> RolloutState:
+        try:
+            return RolloutState.from_json(body)
+        except StoreError as exc:
+            table, name = self._tables.states.fullname, rollout.replace("'", "''")
+            where = f"rollout = '{name}' AND revision = {revision}"
+            # It is shown to people, and carried out by nobody here.
+            remedy = f"DELETE FROM {table} WHERE {where};"  # noqa: S608  # as above
+            raise StoreError(f"{exc} As SQL: {remedy}") from None
 
     def names(self) -> Sequence[str]:
         """See Rollouts."""

@@ -12,6 +12,15 @@ from .terms import Terms
 Phase: TypeAlias = Literal["pending", "progressing", "paused", "healthy", "degraded"]
 """Not begun; going on; waiting for a person; the candidate has taken over; it was taken back."""
 
+WORDS: Mapping[Phase, str] = {
+    "pending": "not started",
+    "progressing": "progressing",
+    "paused": "paused",
+    "healthy": "taken over",
+    "degraded": "taken back",
+}
+"""The same in the words that people read everywhere."""
+
 
 class Epoch(BaseModel):
     """A time under one weight. `since`: Unix seconds. `step`: which of the rollout's steps."""
@@ -51,6 +60,11 @@ class RolloutState(BaseModel):
     def plan(self) -> Rollout:
         """The rollout by its terms, without what the candidate changes."""
         return self.terms.rollout(self.rollout)
+
+    @property
+    def word(self) -> str:
+        """Its phase in the words that people read."""
+        return WORDS[self.phase]
 
     @property
     def weight(self) -> float:
@@ -108,5 +122,5 @@ class RolloutState(BaseModel):
             first = ".".join(map(str, exc.errors()[0]["loc"]))
             raise StoreError(
                 f"A rollout's state cannot be read: {first or 'it is no JSON'}. It is damaged or "
-                "of another version; `tierflow rollout abort` it, and start it again."
+                "of another version. Delete it where it is kept: the revision before it holds then."
             ) from None

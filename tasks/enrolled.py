@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from ..errors import BudgetExhaustedError, ConfigError
+from ..errors import BudgetExhaustedError, ConfigError, TierflowError
 from ..prompting import prompt
 from ..request import Answer, render
 from ..rollouts import Rollout, Variant
@@ -115,9 +115,18 @@ def observed(
                 latency_ms=latency_ms,
             )
             yield Observe(arm.rollout, failed)
+        _name_arm(error, arm)
         raise
     yield Observe(arm.rollout, shown_by(answer, arm, around.now()))
     return answer
+
+
+def _name_arm(error: Exception, arm: Enrolment) -> None:
+    """Say in an error of ours that the candidate answered: the step as it is written did not."""
+    said = f"The candidate of the rollout {arm.rollout!r} answered."
+    if arm.arm == "candidate" and isinstance(error, TierflowError) and said not in str(error):
+        message, *rest = error.args or ("",)
+        error.args = (f"{message} {said}".strip(), *rest)
 
 
 def shown_by(answer: Answer[Any], arm: Enrolment, at: float) -> Observation:

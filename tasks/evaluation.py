@@ -1,5 +1,6 @@
 """Evaluation: the way in for whoever has something to say of an answer, now or days later."""
 
+import getpass
 from typing import Any
 
 from ..errors import EvaluationError
@@ -16,7 +17,7 @@ def record_evaluation(
     label: str | None = None,
     explanation: str | None = None,
     source: Source = "human",
-    evaluator: str = "",
+    evaluator: str | None = None,
     reject: bool = False,
 ) -> Evaluation:
     """Record what was found of an answer: in the run that gave it, or by its `ref` days later.
@@ -25,8 +26,9 @@ def record_evaluation(
     `label`: one of few words, such as "pass"; at least one of both. `explanation`: why; it stays in
     the ledger's database, sealed where the cache is, and goes to no event unless content capture
     is on, and to no sink unless its settings say so. `evaluator`: who; what the same one says of an
-    answer later counts instead. `reject`: take the answer back, as `Answer.reject` does; a score
-    below `evaluations.reject_below` does so, too.
+    answer later counts instead. None: whoever runs the process, or for a judge or code the
+    evaluation's name; name people where one process records what many of them say. `reject`: take
+    the answer back, as `Answer.reject` does; a score below `evaluations.reject_below` does so, too.
 
     It becomes a row beside the ledger's, a `gen_ai.evaluation.result` event on the answer's span,
     and metrics; it goes to the sinks of the settings in the background. Waits for a write; in a
@@ -49,6 +51,17 @@ def record_evaluation(
         label=label,
         explanation=explanation,
         source=source,
-        evaluator=evaluator,
+        evaluator=_usual(source, name) if evaluator is None else evaluator,
         reject=reject,
     )
+
+
+def _usual(source: Source, name: str) -> str:
+    """Return who evaluates where nobody is named, as `tierflow feedback` names people."""
+    if source != "human":
+        return name
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        # In a container nobody may have a name.
+        return ""

@@ -70,7 +70,7 @@ def test_tiers_lists_every_deployment_with_its_prices_and_key() -> None:
         assert name in result.stdout
         for deployment in tier.deployments:
             assert deployment.name in result.stdout
-    assert "set ANTHROPIC_API_KEY" in result.stdout
+    assert "missing: ANTHROPIC_API_KEY" in result.stdout
     assert "the shipped catalogue" in result.stdout
 
 

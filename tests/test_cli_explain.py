@@ -55,7 +55,7 @@ def test_explain_shows_the_nearest_question_and_how_far_the_proof_is() -> None:
     said = run("explain", "Where is my package?")
     assert said.exit_code == 0, said.output
     first, *rest = said.stdout.split("\nStep ")
-    assert first.startswith("Step triage of tenant acme: 1 questions kept\n")
+    assert first.startswith("Step triage of tenant acme: 1 question kept\n")
     for line in (
         '  nearest      "Where is my parcel?"',
         "  would serve  no: not proven yet (0% of the way)",
@@ -131,7 +131,7 @@ def test_where_nothing_is_kept_nothing_is_made(
 def test_invalidate_removes_the_questions_too(filled: Path) -> None:
     assert found("invalidate", "--tenant", "acme", "--yes") == {"removed": 0, "questions": 1}
     said = run("invalidate", "--step", "poems", "--yes")
-    assert said.stdout == "Removed 0 answers, and 1 questions for similar ones.\n"
+    assert said.stdout == "Removed 0 answers, and 1 question for similar ones.\n"
     (left,) = found("explain", "Where is my package?")
     assert (left["step"], left["tenant"]) == ("triage", "")
     assert found("invalidate", "--all", "--yes")["questions"] == 1

@@ -122,8 +122,8 @@ def test_a_long_list_is_cut_short(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody's"], "'nobody\\'s' names no answer in the ledger"),
-        ([RUN, "--step", "other"], "Steps of that run: triage, urgency"),
+        (["nobody's"], "'nobody\\'s' is no answer and no run in the ledger"),
+        ([RUN, "--step", "other"], "has no answer of 'other'. Its steps: triage, urgency"),
         (["a", "--step", "urgency"], "a is an answer of triage, not of urgency"),
     ],
 )

@@ -175,6 +175,8 @@ class TestStatusAndHands:
 
     def test_a_hand_cannot_open_what_is_not_proven(self, project: Path) -> None:
         assert "closed: no calibration" in run("open", "remainder@fast").stdout
+        found = json.loads(run("open", "remainder@fast", "--json").stdout)
+        assert found == {"gate": "remainder@fast", "state": "closed", "why": "no calibration"}
 
     def test_it_goes_by_the_age_that_the_cascade_allows(self, asked: str) -> None:
         calibrated(asked)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.tasks import TaskOptions
 
-from tests.lint_files import HEAD, POLICY, STEP, run, said
+from tests.lint_files import HEAD, POLICY, STEP, prove, run, said
 from tierflow import Cascade, Rollout, Route, Variant, lint_found, schema
 from tierflow.lint_scope import Scope
 from tierflow.lint_steps import read_source
@@ -69,6 +69,7 @@ def test_with_options_is_held_to_the_rules_for_what_it_changes() -> None:
     found = said(f"{step}\nagain = step.with_options(retries=3)\nagain.with_options(retries=4)")
     assert [each["rule"] for each in found["findings"]] == ["TF002"]
     reason = step.replace("tier=", 'reason="why", tier=').replace("max_loss=None", "")
+    prove()
     assert not said(f'{reason}\nstrong = step.with_options(tier="frontier")')["findings"]
 
 
@@ -97,7 +98,11 @@ def test_of_a_step_from_another_file_only_what_is_written_here_is_known() -> Non
         ('tier="frontier", reason=WHY', "from words import WHY", {"TF001"}),
         ('tier="frontier", reason="why", returns=Ticket', "from types_ import Ticket", {"TF005"}),
         ('tier="fast", cascade=rule()', "def rule(): ...", {"TF002", "TF006"}),
-        ('tier="fast", cascade=Cascade("frontier", mine())', "def mine(): ...", {"TF006"}),
+        (
+            'tier="fast", cascade=Cascade("frontier", mine(), max_loss=LOSS)',
+            "def mine(): ...",
+            {"TF002", "TF006"},
+        ),
         ('tier="fast", evaluate=[mine()]', "def mine(): ...", {"TF006"}),
         ('tier="fast", evaluate=mine', "from checks import mine", {"TF006"}),
         ('tier="fast", sampling=Sampling(temperature=HEAT)', "", {"TF003"}),
@@ -186,7 +191,7 @@ def test_a_finding_is_a_line_with_place_rule_and_remedy() -> None:
     (line,) = done.stdout.splitlines()
     assert line.startswith("steps.py:2:16: TF001 Step 'step' begins at the premium tier")
     assert 'reason="..."' in line
-    assert "1 findings" in done.stderr
+    assert "1 finding," in done.stderr
 
 
 def test_nothing_of_the_files_is_run() -> None:

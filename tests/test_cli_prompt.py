@@ -136,6 +136,22 @@ def test_an_alias_is_moved_by_hand_with_a_history() -> None:
     assert "\x1b" not in done("history", "triage")
 
 
+def test_a_version_that_is_not_there_is_no_alias_to_write() -> None:
+    refused = str(run("alias", "triage", "production", "v7").exception)
+    assert "has no version 'v7'" in refused
+    assert "Name one of them, or write" in refused
+    assert "tierflow prompt alias" not in refused
+
+
+def test_what_was_published_and_moved_is_told_as_json() -> None:
+    found = json.loads(done("publish", "triage", "v1", "--json"))
+    assert (found["version"], found["origin"], found["changed"]) == ("v1", "file", True)
+    found = json.loads(done("alias", "triage", "production", "v2", "--json"))
+    assert (found["version"], found["before"], found["origin"]) == ("v2", "v1", "store")
+    found = json.loads(done("alias", "triage", "candidate", "v2", "--json"))
+    assert (found["before"], found["new_fields"]) == (None, [])
+
+
 def test_a_move_to_a_version_with_more_fields_says_so(folder: Path) -> None:
     (folder / "v2.toml").write_text('ask = "{{ticket}} {{shop}}"')
     moved = run("alias", "triage", "production", "v2")

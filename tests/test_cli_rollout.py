@@ -2,9 +2,11 @@
 
 import getpass
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.rollouts.filed import FiledRollouts
-from tests.rollouts.observed import a_rollout, begun, seen
+from tests.rollouts.observed import a_rollout, begun, pairs, seen
 from tierflow.cli import cli
 from tierflow.errors import RolloutError
 from tierflow.rollouts.state import RolloutState
@@ -102,6 +104,14 @@ class TestStart:
         (project / "tierflow.toml").write_text(text)
         assert "other terms" in str(run("start", "coded", "steps.py:classify").exception)
 
+    def test_a_prompt_that_the_registry_lacks_starts_nothing(
+        self, store: Rollouts, project: Path
+    ) -> None:
+        text = TOML.replace('tier = "standard"', 'prompt = "triage@v2"')
+        (project / "tierflow.toml").write_text(text)
+        assert "was not started. No prompt 'triage'" in str(run("start", "triage-v2").exception)
+        assert store.names() == []
+
     def test_a_second_start_is_refused(self, store: Rollouts) -> None:
         done("start", "triage-v2")
         assert "progressing already" in str(run("start", "triage-v2").exception)
@@ -114,22 +124,61 @@ class TestVerbs:
     def test_a_life_of_a_rollout(self, store: Rollouts) -> None:
         done("start", "triage-v2")
         assert told("pause", "triage-v2", "--why", "lunch")["phase"] == "paused"
-        assert newest(store).reason == "lunch"
+        assert newest(store).reason == "Paused by hand: lunch"
         assert told("resume", "triage-v2")["phase"] == "progressing"
         assert told("set-weight", "triage-v2", "33%")["weight"] == 0.33
         assert told("promote", "triage-v2", "--why", "well")["weight"] == 0.5
         assert newest(store).reason == "Promoted by hand: well"
-        assert told("promote", "triage-v2", "--full")["phase"] == "healthy"
+        assert told("promote", "triage-v2", "--full", "--yes")["phase"] == "healthy"
         assert told("undo", "triage-v2")["phase"] == "degraded"
         assert told("retry", "triage-v2")["weight"] == 0.1
+        assert newest(store).reason == "Retried"
         assert told("abort", "triage-v2", "--why", "no")["phase"] == "degraded"
+        assert newest(store).reason == "Aborted by hand: no"
         assert [each["revision"] for each in told("history", "triage-v2")] == list(range(1, 10))
 
-    def test_aborting_what_rests_changes_nothing_and_is_no_error(self, store: Rollouts) -> None:
+    @pytest.mark.parametrize(
+        ("before", "verb", "wanted"),
+        [
+            ([], "resume", "progressing already. Nothing was changed. `pause` holds it"),
+            ([["pause"]], "pause", "paused already. Nothing was changed. `resume` goes on"),
+            ([["abort"]], "abort", "taken back already. Nothing was changed. `retry` begins"),
+            ([["abort"]], "undo", "taken back already"),
+            ([["promote", "--full", "--yes"]], "promote", "taken over already"),
+        ],
+    )
+    def test_what_stands_there_already_is_left_alone_and_is_no_error(
+        self, store: Rollouts, before: list[list[str]], verb: str, wanted: str
+    ) -> None:
         done("start", "triage-v2")
+        for name, *words in before:
+            done(name, "triage-v2", *words)
+        assert wanted in done(verb, "triage-v2")
+        assert not told(verb, "triage-v2")["changed"]
+        assert len(store.history("triage-v2")) == 1 + len(before)
+
+    def test_going_to_the_end_says_what_it_skips_and_asks(self, store: Rollouts) -> None:
+        done("start", "triage-v2")
+        words = ["rollout", "promote", "triage-v2", "--full"]
+        refused = CliRunner().invoke(cli, words, input="n\n")
+        assert refused.exit_code == 1
+        said = "This skips the steps 50 %, 100 %; nothing is proven of error rate. Go on?"
+        assert said in refused.output
+        assert newest(store).phase == "progressing"
+        assert CliRunner().invoke(cli, words, input="y\n").exit_code == 0
+        assert newest(store).phase == "healthy"
+
+    def test_what_was_observed_of_one_that_rests_can_be_forgotten(self, store: Rollouts) -> None:
+        rollout = a_rollout()
+        assert store.put(begun(rollout))
+        store.observe(rollout.name, seen(newest(store), 20))
+        assert "is its evidence" in str(run("forget", "triage-v2").exception)
         done("abort", "triage-v2")
-        assert "is degraded, so there is nothing to abort" in done("abort", "triage-v2")
-        assert not told("abort", "triage-v2")["changed"]
+        kept = CliRunner().invoke(cli, ["rollout", "forget", "triage-v2"], input="n\n")
+        assert kept.exit_code == 1
+        assert len(store.seen("triage-v2", 0).observations) == 20
+        assert "is deleted" in done("forget", "triage-v2", "--yes")
+        assert store.seen("triage-v2", 0).observations == []
         assert len(store.history("triage-v2")) == 2
 
     def test_aborting_what_nobody_started_is_an_error(self, store: Rollouts) -> None:
@@ -146,8 +195,8 @@ class TestVerbs:
 
     def test_a_verb_that_makes_no_sense_says_so(self, store: Rollouts) -> None:
         done("start", "triage-v2")
-        assert "nothing to resume" in str(run("resume", "triage-v2").exception)
-        assert "`abort` ends" in str(run("undo", "triage-v2").exception)
+        assert "`abort` ends it" in str(run("undo", "triage-v2").exception)
+        assert "nothing to try again. `pause` holds it" in str(run("retry", "triage-v2").exception)
 
 
 class TestGet:
@@ -160,12 +209,28 @@ class TestGet:
         said = done("get", "triage-v2")
         assert said.startswith("triage-v2: progressing, 10 % of units (step 1 of 3)")
         assert "error rate" in said
+        assert re.search(r"\d\.\d% in", said)
+        assert "units" in said
         found = told("get", "triage-v2")
         assert [each["metric"] for each in found["readings"]] == [
             "error rate",
             "quality (helpful)",
         ]
         assert len(store.history("triage-v2")) == 1
+
+    def test_a_candidate_that_fails_in_the_shadow_is_said_to(self, store: Rollouts) -> None:
+        rollout = a_rollout(steps=("shadow", 50, 100))
+        assert store.put(begun(rollout))
+        for pair in pairs(12, 0.0):
+            failed = replace(pair.candidate, failed=True, scores={})
+            store.pair(rollout.name, replace(pair, candidate=failed))
+        said = " ".join(done("get", "triage-v2").split())
+        assert "12 of 12 shadow calls failed" in said
+        assert "100.0% in" in said
+        found = told("get", "triage-v2")
+        assert found["shadow"] == {"asked": 12, "failed": 12}
+        assert found["why"].endswith("12 of 12 shadow calls failed")
+        assert found["readings"][0]["candidate_measured"] == 1.0
 
     def test_watching_ends_when_it_rests(self, store: Rollouts) -> None:
         rollout, state = a_rollout(), begun(a_rollout())
@@ -185,6 +250,7 @@ class TestGet:
     def test_what_nobody_started_is_an_error(self, store: Rollouts) -> None:
         with pytest.raises(RolloutError, match="tierflow rollout start other"):
             raise run("get", "other").exception or AssertionError
+        assert "with FILE.py:STEP behind it" in str(run("get", "other").exception)
         assert "Nobody has started" in str(run("history", "other").exception)
 
     def test_a_list_has_those_of_the_store_and_of_the_file(self, store: Rollouts) -> None:
@@ -208,7 +274,7 @@ class TestGet:
         assert [each["by"] for each in told("history", "triage-v2")] == ["me", "Ada"]
 
 
-VERBS = """start get list history promote pause resume abort retry undo set-weight lint"""
+VERBS = """start get list history promote pause resume abort retry undo set-weight lint forget"""
 
 
 @pytest.mark.parametrize("verb", VERBS.split())

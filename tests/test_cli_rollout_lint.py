@@ -37,7 +37,8 @@ GOOD = '[rollouts.v2]\ncandidate.a = { tier = "standard" }\n'
 
 
 def test_what_is_well_has_no_findings(project: Path) -> None:
-    found = linted(project, GOOD, step('Rollout("v3", Variant(tier="standard"))', "b"))
+    other = step('Rollout("v3", Variant(tier="standard"))', "b")
+    found = linted(project, GOOD, step("None") + other)
     assert found["findings"] == []
 
 
@@ -86,6 +87,30 @@ def test_a_candidate_with_the_steps_own_tier_changes_nothing(project: Path) -> N
     code = '@llm_task(tier="fast")\ndef a(x): ...\n'
     assert rules(linted(project, toml, code)) == ["TR002"]
     assert rules(linted(project, toml, code.replace("fast", "standard"))) == []
+
+
+TRIED = '[rollouts.v2]\ncandidate.a = { prompt = "triage@v2" }\n'
+
+
+def test_a_prompt_that_the_registry_lacks_is_found(project: Path) -> None:
+    found = linted(project, TRIED)
+    assert rules(found) == ["TR007"]
+    assert "No prompt 'triage'" in found["findings"][0]["message"]
+    (project / "prompts" / "triage").mkdir(parents=True)
+    (project / "prompts" / "triage" / "v2.toml").write_text('ask = "{{x}}"')
+    assert rules(linted(project, TRIED)) == []
+
+
+@pytest.mark.parametrize("change", ['prompt=prompt("triage@v9")', 'prompt_name="triage@v9"'])
+def test_one_in_code_is_looked_up_too(project: Path, change: str) -> None:
+    code = f'from tierflow import prompt\n{step(f"""Rollout("v3", Variant({change}))""")}'
+    assert rules(linted(project, "", code)) == ["TR007"]
+
+
+def test_a_step_that_no_file_has_is_found(project: Path) -> None:
+    found = linted(project, GOOD, step("None", "b"))
+    assert rules(found) == ["TR008"]
+    assert "names the step 'a'" in found["findings"][0]["message"]
 
 
 def test_a_prompt_function_changes_something(project: Path) -> None:
@@ -168,4 +193,4 @@ def test_in_words_it_names_file_rule_and_remedy(project: Path) -> None:
     ended = run()
     assert ended.exit_code == 1
     assert ended.stdout.startswith("tierflow.toml: TR002 v2 has a candidate that changes nothing.")
-    assert ended.stdout.endswith("1 rollouts, 1 findings.\n")
+    assert ended.stdout.endswith("1 rollout, 1 finding.\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lint_files import POLICY, STEP, run, said
+from tests.lint_files import POLICY, STEP, prove, run, said
 from tests.routing.gate.labels import a_calibration
 from tierflow.routing.gate import open_calibrations
 from tierflow.settings import settings
@@ -17,7 +17,8 @@ def empty_project(project: Path) -> Path:
 
 
 def rules(options: str, before: str = "") -> list[str]:
-    """The rules that a step with these options breaks."""
+    """The rules that a step with these options breaks, its judge being calibrated."""
+    prove()
     found = said(f"{before}\n@llm_task({options}){STEP}")
     assert found["steps"] == 1
     return [each["rule"] for each in found["findings"]]
@@ -27,6 +28,7 @@ def rules(options: str, before: str = "") -> list[str]:
 
 
 def test_a_step_with_nothing_special_is_clean() -> None:
+    prove()
     found = said(f'@llm_task(tier="fast", retries=2, cascade=Cascade("frontier", schema())){STEP}')
     assert (found["findings"], found["notes"], found["suppressed"]) == ([], [], [])
 
@@ -60,9 +62,10 @@ def test_a_cascade_without_proof_is_found(cascade: str, broken: list[str]) -> No
     assert rules(f'tier="fast", cascade={cascade}') == broken
 
 
-def test_a_gate_without_calibration_is_found_only_where_there_is_a_store() -> None:
+def test_a_gate_without_calibration_is_found_also_where_there_is_no_store_yet() -> None:
     source = f'@llm_task(tier="fast", cascade=Cascade("frontier", confidence())){STEP}'
-    assert not said(source)["findings"]
+    (found,) = said(source)["findings"]
+    assert (found["rule"], "no calibration for step@fast" in found["message"]) == ("TF002", True)
     store = open_calibrations(settings())
     now = time.time()
     store.add(a_calibration("other@fast", at=now))

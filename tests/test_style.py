@@ -49,6 +49,7 @@ FACE = {
     "cli_report.py",
     "cli_rollout.py",
     "cli_rollout_lint.py",
+    "cli_rollout_prompts.py",
     "cli_rollout_verbs.py",
     "cli_route.py",
     "cli_serving.py",

@@ -3,12 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from .cli_budgets import budgets
 from .cli_cache import cache
@@ -28,8 +27,10 @@ from .errors import EngineUnreadableError, TierflowError
 from .routing import is_usable, key_variables, knows_keys
 from .serving import MetricsPage
 from .settings import Deployment, config_path, settings
+from .tables import LEAST_KEY, Column, number, print_table
 from .tracing import as_table, prices_of, rows_of, summarise
 from .tracing.console import print_summaries
+from .tracing.report import newest_answers
 
 F = TypeVar("F", bound=Callable[..., Any])
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -60,26 +61,34 @@ def tiers(*, probe: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table(title=f"Tiers ({config_path() or 'the shipped catalogue'})", title_justify="left")
-    table.add_column("tier", no_wrap=True)
-    table.add_column("deployment", overflow="fold")
-    table.add_column("key", overflow="fold")
-    for heading in ("in $", "cached", "out $"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    if probe:
-        table.add_column("load")
+    columns = [
+        Column("tier"),
+        Column("deployment", folds=LEAST_KEY),
+        Column("key", folds=LEAST_KEY),
+        number("in $"),
+        number("cached", 1),
+        number("out $"),
+        *([Column("load", folds=8)] if probe else []),
+    ]
+    print_table(
+        columns,
+        list(_tier_rows(rows, probe=probe)),
+        title=f"Tiers ({escape(str(config_path() or 'the shipped catalogue'))})",
+        caption="Prices in USD per million tokens; ? where none is known.",
+    )
+
+
+def _tier_rows(rows: Sequence[dict[str, Any]], *, probe: bool) -> Iterator[Sequence[str]]:
     last = ""
     for row in rows:
-        shown = [
-            row["tier"] if row["tier"] != last else "",
-            row["deployment"],
+        yield (
+            escape(row["tier"]) if row["tier"] != last else "",
+            escape(row["deployment"]),
             _key_column(row),
             *(_price_column(row[name]) for name in ("input", "cache_read", "output")),
-        ]
-        table.add_row(*shown, *([row["load"] or ""] if probe else []))
+            *([escape(row["load"] or "")] if probe else []),
+        )
         last = row["tier"]
-    table.caption = "Prices in USD per million tokens; ? where none is known."
-    Console().print(table)
 
 
 def _deployment_row(tier: str, deployment: Deployment, *, probe: bool) -> dict[str, Any]:
@@ -114,7 +123,7 @@ def _key_column(row: dict[str, Any]) -> str:
     if not row["keys"]:
         return "none needed" if row["known"] else "unknown"
     named = " or ".join(row["keys"])
-    return f"[green]{named}[/]" if row["usable"] else f"[red]set {named}[/]"
+    return f"[green]{named}[/]" if row["usable"] else f"[red]missing: {named}[/]"
 
 
 def _price_column(usd_per_mtok: float | None) -> str:
@@ -149,10 +158,19 @@ def runs_last(*, as_json: bool) -> None:
     rows = rows_of(flow_run_id)
     summaries = summarise(rows)
     if as_json:
-        found = {"flow_run_id": flow_run_id, "flow": rows[0].flow, "steps": as_table(summaries)}
+        found = {
+            "flow_run_id": flow_run_id,
+            "flow": rows[0].flow,
+            "steps": as_table(summaries),
+            "newest": {row.step: row.ref for row in newest_answers(rows)},
+        }
         click.echo(json.dumps(found, indent=2))
         return
-    print_summaries(summaries, title=f"{rows[0].flow} · {flow_run_id} · {rows[0].at}")
+    print_summaries(summaries, title=f"{rows[0].flow} · {flow_run_id} · {rows[0].at[:16]} UTC")
+    if newest := newest_answers(rows):
+        click.echo("The newest answer of each step, for `tierflow feedback REF`:")
+        for row in newest:
+            click.echo(f"  {row.ref}  {row.step}")
 
 
 runs.add_command(runs_list)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from .routing.budgets import Balance, open_budgets
 from .settings import Settings, settings
+from .tables import Column, key, number, print_table
 from .tracing.report import usd
 
 _NEWEST_RUNS = 5
@@ -40,7 +40,14 @@ def budgets(*, every: bool, as_json: bool) -> None:
             "@llm_task(budget_usd=0.5)."
         )
         return
-    Console().print(_table(found))
+    columns = [
+        key("budget"),
+        Column("of", folds=10),
+        number("spent"),
+        number("set aside", 1, "for calls under way, which may cost less"),
+        number("left"),
+    ]
+    print_table(columns, [_cells(each) for each in found], title="Budgets")
 
 
 def _kept(current: Settings) -> list[Balance]:
@@ -98,20 +105,12 @@ def _shown(balance: Balance) -> dict[str, Any]:
     return {**asdict(balance), "per": _per(balance), "left": balance.left}
 
 
-def _table(found: Sequence[Balance]) -> Table:
-    table = Table(title="Budgets", title_justify="left", title_style="bold")
-    table.add_column("budget", overflow="fold")
-    table.add_column("of", overflow="fold")
-    for heading in ("spent", "set aside", "left"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for each in found:
-        left = usd(each.left)
-        table.add_row(
-            each.label,
-            each.window or "no run yet",
-            usd(each.spent),
-            usd(each.held),
-            f"[red]{left}[/]" if each.left == 0 else left,
-        )
-    table.caption = "set aside: for calls under way, which may cost less."
-    return table
+def _cells(each: Balance) -> Sequence[str]:
+    left = usd(each.left)
+    return (
+        escape(each.label),
+        escape(each.window or "no run yet"),
+        usd(each.spent),
+        usd(each.held),
+        f"[red]{left}[/]" if each.left == 0 else left,
+    )

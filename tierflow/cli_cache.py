@@ -23,6 +23,7 @@ from .caching.store import Entry, Failure, Selection
 from .caching.transfer import export_entries, import_entries
 from .cli_explain import explain_question
 from .errors import StoreError
+from .plural import plural
 from .settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +49,9 @@ def cache_stats(*, as_json: bool) -> None:
         _print_json(asdict(found) | {"questions": questions})
         return
     failures = f" ({found.failures} of them failures)" if found.failures else ""
-    click.echo(f"{found.path}: {found.entries} answers{failures}, {found.bytes / 1e6:.1f} MB")
+    click.echo(
+        f"{found.path}: {plural(found.entries, 'answer')}{failures}, {found.bytes / 1e6:.1f} MB"
+    )
     for step, count in found.steps.items():
         click.echo(f"  {step}: {count}")
     if questions is not None:
@@ -176,7 +179,7 @@ def cache_export(*, file: Path, as_json: bool) -> None:
     if as_json:
         _print_json({"exported": count, "file": str(file), "damaged": damaged})
     else:
-        click.echo(f"Wrote {count} answers to {file}.")
+        click.echo(f"Wrote {plural(count, 'answer')} to {file}.")
     if damaged:
         click.echo(f"{damaged} damaged ones were left out: `tierflow cache verify`.", err=True)
         sys.exit(1)
@@ -254,8 +257,8 @@ def cache_invalidate(*, everything: bool, yes: bool, as_json: bool, **labels: st
     if as_json:
         _print_json({"removed": removed, "questions": questions})
     else:
-        told = f", and {questions} questions for similar ones" if questions else ""
-        click.echo(f"Removed {removed} answers{told}.")
+        told = f", and {plural(questions, 'question')} for similar ones" if questions else ""
+        click.echo(f"Removed {plural(removed, 'answer')}{told}.")
 
 
 @cache.command("verify")

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from .settings import settings
+from .tables import Column, key, number, print_table
 from .tracing import By, Costs, FlowRun, Ledger, Window, open_ledger, share_of, total_of
 from .tracing.costs import OF_CALLS
 from .tracing.report import usd
@@ -21,6 +21,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 _AGO = re.compile(r"(\d+)([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _NAMELESS = "(none)"
+_GUESSED = (number("guessed", 6, "calls whose tokens are estimated"),)
+_COMPARED = (
+    number("saved", 6, "by caches, ours and the providers'"),
+    number("strongest", 7, "the answers' tokens at the strongest tier's price"),
+)
 
 
 class Moment(click.ParamType[str]):
@@ -96,43 +101,45 @@ def costs(*, by: By, since: str | None, until: str | None, flow: str | None, as_
         }
         click.echo(json.dumps(shown, indent=2))
         return
-    Console().print(_table(by, found, total))
+    _print(by, found, total)
 
 
-def _table(by: By, found: Sequence[Costs], total: Costs) -> Table:
-    table = Table(title=f"Costs by {by}", title_justify="left", title_style="bold")
-    table.add_column(by, overflow="fold")
+def _print(by: By, found: Sequence[Costs], total: Costs) -> None:
     of_calls = by in OF_CALLS
-    for heading in ("calls", "tok. in", "cached", "out", "cost", "share", "unpriced"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("guessed",) if of_calls else ("cache saved", "strongest"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for each in (*found, total):
-        if each is total:
-            table.add_section()
-        share = share_of(each, total)
-        strongest = "?" if each.strongest_usd is None else usd(each.strongest_usd)
-        table.add_row(
-            each.name or _NAMELESS,
-            f"{each.calls:,}",
-            f"{each.input_tokens:,}",
-            f"{each.cache_read_tokens:,}",
-            f"{each.output_tokens:,}",
-            usd(each.cost_usd),
-            "" if share is None else f"{share:.0%}",
-            f"{each.unpriced:,}",
-            *(
-                (f"{each.guessed or 0:,}",)
-                if of_calls
-                else (usd(each.saved_usd + each.saved_by_prefix_usd), strongest)
-            ),
-        )
-    table.caption = (
-        "guessed: calls whose tokens are estimated."
-        if of_calls
-        else "strongest: the answers' tokens at the price of the strongest tier."
+    columns = [
+        key(by),
+        number("calls"),
+        number("tok. in", 2),
+        number("cached", 5),
+        number("out", 3),
+        number("cost"),
+        number("share", 1),
+        number("unpriced", 4),
+        *(_GUESSED if of_calls else _COMPARED),
+    ]
+    each_row = [_row(each, total, of_calls=of_calls) for each in found]
+    rows = [*each_row, None, _row(total, total, of_calls=of_calls)]
+    print_table(columns, rows, title=f"Costs by {by}")
+
+
+def _row(each: Costs, total: Costs, *, of_calls: bool) -> Sequence[str]:
+    share = share_of(each, total)
+    strongest = "?" if each.strongest_usd is None else usd(each.strongest_usd)
+    return (
+        escape(each.name or _NAMELESS),
+        f"{each.calls:,}",
+        f"{each.input_tokens:,}",
+        f"{each.cache_read_tokens:,}",
+        f"{each.output_tokens:,}",
+        usd(each.cost_usd),
+        "" if share is None else f"{share:.0%}",
+        f"{each.unpriced:,}",
+        *(
+            (f"{each.guessed or 0:,}",)
+            if of_calls
+            else (usd(each.saved_usd + each.saved_by_prefix_usd), strongest)
+        ),
     )
-    return table
 
 
 @click.command("list")
@@ -145,24 +152,26 @@ def runs_list(*, limit: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
-    Console().print(_runs_table(found))
+    columns = [
+        Column("began (UTC)", spare=1),
+        # So narrow that the rest of what names a run has room in 80 letters.
+        Column("flow", folds=8),
+        Column("flow run"),
+        number("steps", 4),
+        number("failed", 2),
+        number("cost"),
+        number("unpriced", 3),
+    ]
+    print_table(columns, [_run(each) for each in found], title="Flow runs")
 
 
-def _runs_table(found: Sequence[FlowRun]) -> Table:
-    table = Table(title="Flow runs", title_justify="left", title_style="bold")
-    table.add_column("began (UTC)", no_wrap=True)
-    table.add_column("flow", overflow="fold")
-    table.add_column("flow run", no_wrap=True)
-    for heading in ("steps", "failed", "cost", "unpriced"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for each in found:
-        table.add_row(
-            each.at[:19].replace("T", " "),
-            each.flow or _NAMELESS,
-            each.flow_run_id,
-            f"{each.steps:,}",
-            f"{each.failed:,}",
-            usd(each.cost_usd),
-            f"{each.unpriced:,}",
-        )
-    return table
+def _run(each: FlowRun) -> Sequence[str]:
+    return (
+        each.at[:16].replace("T", " "),
+        escape(each.flow or _NAMELESS),
+        escape(each.flow_run_id),
+        f"{each.steps:,}",
+        f"{each.failed:,}",
+        usd(each.cost_usd),
+        f"{each.unpriced:,}",
+    )

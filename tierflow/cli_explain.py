@@ -10,6 +10,7 @@ from rich.table import Table
 
 from .caching import SemanticCache, has_questions, open_similar_cache
 from .caching.similar import Explanation
+from .plural import plural
 from .settings import settings
 
 _MOST_SHOWN = 5
@@ -73,7 +74,7 @@ def _show(explanation: Explanation, terms: SemanticCache) -> None:
     told = _told(explanation)
     nearest: dict[str, Any] = told["nearest"]
     whose = f" of tenant {told['tenant']}" if told["tenant"] else ""
-    click.echo(f"Step {told['step']}{whose}: {told['questions']} questions kept")
+    click.echo(f"Step {told['step']}{whose}: {plural(told['questions'], 'question')} kept")
     click.echo(f"  nearest      {json.dumps(nearest['ask'], ensure_ascii=False)}")
     click.echo(f"  would serve  {'yes' if told['would_serve'] else 'no'}: {told['why']}")
     promised = f"{terms.max_wrong_rate:.2%} wrong at most, {terms.confidence:.0%} confidence"
@@ -87,7 +88,7 @@ def _show(explanation: Explanation, terms: SemanticCache) -> None:
         f"likely hits, {told['wrong']} wrong{bound}"
     )
     if told["drifts"]:
-        click.echo(f"  drift        proof was thrown away {told['drifts']} times")
+        click.echo(f"  drift        proof was thrown away {plural(told['drifts'], 'time')}")
     table = Table("feature", "value", box=None, pad_edge=False)
     for name, value in told["features"].items():
         table.add_row(name, f"{value:.3f}")

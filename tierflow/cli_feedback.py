@@ -27,12 +27,12 @@ def existing_ledger() -> Ledger:
 
 
 @click.command("feedback")
-@click.argument("ref", metavar="RUN_REF")
+@click.argument("ref", metavar="REF")
 @click.option("--score", type=click.FloatRange(0, 1), help="From 0 to 1, the best.")
 @click.option("--label", help='A word or a few: "wrong language".')
 @click.option("--name", default="satisfaction", show_default=True, help="Of what is looked at.")
 @click.option("--why", help="In sentences. Stays in the store, unless a sink asks for it.")
-@click.option("--step", help="Of which step, where RUN_REF names a run.")
+@click.option("--step", help="Of which step, where REF names a run.")
 @click.option("--reject", is_flag=True, help="Take the answer back: it is not served again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def feedback(
@@ -48,9 +48,10 @@ def feedback(
 ) -> None:
     """Say how good an answer was, also days later.
 
-    RUN_REF is the answer's reference (Answer.ref), the id of its task run, as the Prefect UI shows
-    it, the id of a flow run, or "last" for the last flow run; of a run with several answers --step
-    must leave one. What you say of an answer under one name later counts instead.
+    REF is the answer's reference (Answer.ref), which `tierflow runs last` and reports show; the id
+    of its task run, as the Prefect UI shows it; the id of a flow run; or "last" for the last flow
+    run. Of a run with several answers --step must leave one. What you say of an answer under one
+    name later counts instead.
     """
     from .tasks import close_hands, record_evaluation  # noqa: PLC0415  # imports Prefect
 
@@ -98,10 +99,14 @@ def _answer(ref: str, step: str | None) -> Row:
         return found[0]
     of_step = f" of {step!r}" if step is not None else ""
     if not found:
-        steps = ", ".join(dict.fromkeys(row.step for row in rows)) or "none"
+        if not rows:
+            raise click.ClickException(
+                f"{ref!r:.60} is no answer and no run in the ledger. Give a whole reference: "
+                "`tierflow runs last` shows the newest, and code has it as `Answer.ref`."
+            )
+        steps = ", ".join(dict.fromkeys(row.step for row in rows))
         raise click.ClickException(
-            f"{ref!r:.60} names no answer{of_step} in the ledger, and no run with one. Steps of "
-            f"that run: {steps}."
+            f"The run {ref!r:.60} has no answer{of_step}. Its steps: {steps}."
         )
     raise click.ClickException(
         f"{ref} has {len(found):,} answers{of_step}. Narrow it down by --step, or name one by its "

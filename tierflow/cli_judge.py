@@ -3,7 +3,7 @@
 import getpass
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
 from .cli_judge_review import mark, open_counts, review
 from .cli_judge_train import train
 from .routing.gate import Calibration, Calibrations, Refusal, State, open_calibrations
 from .settings import settings
+from .tables import LEAST_KEY, Column, key, number, print_table
 from .tracing.report import usd
 
 _DAY_S = 86_400.0
@@ -124,25 +124,30 @@ def status(*, gate: str | None, as_json: bool) -> None:
     if not rows:
         click.echo(f"No judge is calibrated yet. {_REMEDY}")
         return
-    table = Table(title="Judges", title_justify="left")
-    table.add_column("gate", no_wrap=True)
-    for heading in ("state", "threshold", "calibrated", "audits right"):
-        table.add_column(heading)
-    table.add_column("why", overflow="fold")
-    for row in rows:
-        table.add_row(
-            row["gate"],
-            row["state"],
-            "" if row["threshold"] is None else f"{row['threshold']:.3g}",
-            row["calibrated"] or "never",
-            _audits(row),
-            escape(row["why"]),
-        )
-    Console().print(table)
+    columns = [
+        key("gate"),
+        Column("state"),
+        number("threshold", 3),
+        Column("calibrated", folds=10, spare=1),
+        Column("audits right", folds=8, spare=2),
+        Column("why", folds=LEAST_KEY),
+    ]
+    print_table(columns, [_cells(row) for row in rows], title="Judges")
     for row in rows:
         if row["last_refused"] is not None:
             gate, at, reason = row["gate"], row["last_refused"], row["last_refusal"]
             click.echo(f"{gate} was last refused {at}: {reason}")
+
+
+def _cells(row: dict[str, Any]) -> Sequence[str]:
+    return (
+        escape(row["gate"]),
+        row["state"],
+        "" if row["threshold"] is None else f"{row['threshold']:.3g}",
+        row["calibrated"] or "never",
+        _audits(row),
+        escape(row["why"]),
+    )
 
 
 _REMEDY = "Run `tierflow judge calibrate STEP --items FILE`."
@@ -199,7 +204,8 @@ def _word(calibration: Calibration | None, state: State) -> tuple[str, str]:
 @judge.command("close")
 @click.argument("gate")
 @click.option("--why", required=True, help="What others should know.")
-def close(*, gate: str, why: str) -> None:
+@_JSON
+def close(*, gate: str, why: str, as_json: bool) -> None:
     """Close GATE (STEP@TIER) by hand: the strong tier answers until it opens."""
     with _store() as store:
         known = store.steps()
@@ -208,13 +214,18 @@ def close(*, gate: str, why: str) -> None:
                 f"Nothing is known of {gate!r}. Known: {', '.join(known) or 'none'}."
             )
         store.set_state(gate, closed=True, why=why, who=getpass.getuser(), at=time.time())
+        word, reason = _word(store.newest(gate), store.state(gate))
+    if as_json:
+        click.echo(json.dumps({"gate": gate, "state": word, "why": reason}, indent=2))
+        return
     click.echo(f"{gate} is closed. Every process sees it within seconds.")
 
 
 @judge.command("open")
 @click.argument("gate")
 @click.option("--why", default="", help="What others should know.")
-def open_(*, gate: str, why: str) -> None:
+@_JSON
+def open_(*, gate: str, why: str, as_json: bool) -> None:
     """Take back that GATE (STEP@TIER) was closed by hand.
 
     It opens only if its proof holds.
@@ -222,6 +233,9 @@ def open_(*, gate: str, why: str) -> None:
     with _store() as store:
         store.set_state(gate, closed=False, why=why, who=getpass.getuser(), at=time.time())
         word, reason = _word(store.newest(gate), store.state(gate))
+    if as_json:
+        click.echo(json.dumps({"gate": gate, "state": word, "why": reason}, indent=2))
+        return
     click.echo(f"{gate} is {word}: {reason}.")
 
 

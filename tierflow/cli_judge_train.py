@@ -8,6 +8,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from .plural import plural
+
 
 @click.command("train")
 @click.argument("step")
@@ -66,8 +68,8 @@ def train(*, step: str, file: Path, out: Path, tier: str | None, as_json: bool) 
         click.echo(json.dumps(said, indent=2))
         return
     click.echo(
-        f"{out}: learned from {found.items} items. Right: cheap tier {found.weak_right:.1%}, "
-        f"strongest {found.strong_right:.1%}."
+        f"{out}: learned from {plural(found.items, 'item')}. Right: cheap tier "
+        f"{found.weak_right:.1%}, strongest {found.strong_right:.1%}."
     )
     if worth is None:
         click.echo("What it saves cannot be told: a price is unknown.")

@@ -18,6 +18,7 @@ from .lint_found import Place, StepFound
 from .lint_rules import RULES, Finding, Known, Linted, Note, lint_source
 from .lint_scope import Unknown
 from .lint_steps import read_source
+from .plural import plural
 from .request import Sampling
 from .routing import temperature_of
 from .routing.gate import Calibrations, open_calibrations
@@ -56,9 +57,9 @@ class _MisuseError(click.ClickException):
 def lint(*, paths: Sequence[Path], as_json: bool) -> None:
     """Check every @llm_task in Python files and folders, without importing them.
 
-    Tiers and [policy] are those of the nearest tierflow.toml above the working directory. Where
-    there is a store, it is asked which judges are calibrated. What is no literal is said to be
-    unknown, not guessed.
+    Tiers and [policy] are those of the nearest tierflow.toml above the working directory. The store
+    in force is asked which judges are calibrated; without one, none is. What is no literal is said
+    to be unknown, not guessed.
     """
     files = list(python_files(paths))
     if not files:
@@ -113,9 +114,9 @@ def _known() -> Generator[tuple[Known, list[str]]]:
     with ExitStack() as opened:
 
         def dated(what: str, file: str, opening: Callable[[Settings], _Dated]) -> _Dating | None:
-            # A look makes no folder.
+            # A look makes no folder. Where there is none, nothing is proven either.
             if current.store_url is None and not (current.home / file).exists():
-                return None
+                return _never
             try:
                 store = opened.enter_context(closing(opening(current)))
                 store.steps()
@@ -135,6 +136,10 @@ def _known() -> Generator[tuple[Known, list[str]]]:
             ),
             missed,
         )
+
+
+def _never(_: str) -> None:
+    """Return when a step of a store that is not there was last proven."""
 
 
 _Dated: TypeAlias = Calibrations | Routes
@@ -194,6 +199,7 @@ def _print(checked: Sequence[_Checked], lost: Sequence[str], steps: int) -> None
     findings = sum(len(linted.findings) for _, linted, _ in checked)
     suppressed = sum(len(linted.suppressed) for _, linted, _ in checked)
     click.echo(
-        f"{steps} steps in {len(checked)} files: {findings} findings, {suppressed} suppressed.",
+        f"{plural(steps, 'step')} in {plural(len(checked), 'file')}: "
+        f"{plural(findings, 'finding')}, {suppressed:,} suppressed.",
         err=True,
     )

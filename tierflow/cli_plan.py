@@ -11,6 +11,7 @@ import click
 
 from .caching.prefix import Decision, Reuse, boundaries_of, decision_of, vendor_of
 from .cli_steps import load_step
+from .plural import plural
 from .request import Request, render
 from .settings import Deployment, settings
 from .tracing import prices_of
@@ -43,7 +44,7 @@ def cache_plan(*, step: str, example: str | None, calls: int, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps({"step": task.name, "calls": calls, "deployments": rows}, indent=2))
         return
-    click.echo(f"{task.name}: {calls} calls with one prefix")
+    click.echo(f"{task.name}: {plural(calls, 'call')} with one prefix")
     for row in rows:
         for line in _lines(row):
             click.echo(line)

@@ -4,20 +4,19 @@ import difflib
 import getpass
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from .errors import UnknownPromptError
 from .prompting import Pointer, PromptVersion, Registry, open_registry
 from .prompting import prompt as named
 from .settings import settings
+from .tables import LEAST_KEY, Column, key, print_table
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -60,16 +59,25 @@ def list_(*, as_json: bool) -> None:
     if not rows:
         click.echo(f"There is no prompt yet. Write {folder / 'NAME' / 'v1.toml'}.")
         return
-    table = Table(title="Prompts", title_justify="left")
-    for heading in ("prompt", "version", "hash"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("from")
-    table.add_column("aliases", overflow="fold")
-    for row in rows:
-        aliases = escape(", ".join(_told(row["aliases"])))
-        place = "store, differs from file" if row["file_differs"] else row["origin"]
-        table.add_row(row["prompt"], row["version"], row["hash"][:_SHORT], place, aliases)
-    Console().print(table)
+    columns = [
+        key("prompt"),
+        Column("version"),
+        Column("hash", spare=2),
+        Column("from", folds=8, spare=1),
+        Column("aliases", folds=LEAST_KEY),
+    ]
+    print_table(columns, [_cells(row) for row in rows], title="Prompts")
+
+
+def _cells(row: dict[str, Any]) -> Sequence[str]:
+    place = "store, differs from file" if row["file_differs"] else row["origin"]
+    return (
+        escape(row["prompt"]),
+        escape(row["version"]),
+        row["hash"][:_SHORT],
+        place,
+        escape(", ".join(_told(row["aliases"]))),
+    )
 
 
 @prompt.command("show", epilog="Example: tierflow prompt show triage@v2 > prompts/triage/v3.toml")
@@ -128,13 +136,18 @@ def diff(*, name: str, before: str, after: str, as_json: bool) -> None:
 @prompt.command("publish")
 @click.argument("name")
 @click.argument("version")
-def publish(*, name: str, version: str) -> None:
+@_JSON
+def publish(*, name: str, version: str, as_json: bool) -> None:
     """Put VERSION of prompt NAME from its file into the shared store.
 
     A published version never changes: what differs needs a new version.
     """
     with _registry() as registry:
         found, is_new = registry.publish(name, version, at=time.time(), who=getpass.getuser())
+        row = _row(registry, found)
+    if as_json:
+        click.echo(json.dumps({**row, "changed": is_new}, indent=2))
+        return
     told = "is published" if is_new else "was published before, with this content"
     click.echo(f"{_label(found)} {told}.")
 
@@ -145,7 +158,10 @@ def publish(*, name: str, version: str) -> None:
 @click.argument("version", required=False)
 @click.option("--drop", is_flag=True, help="Take the alias out of the store: the files decide.")
 @click.option("--why", default="", help="What others should know.")
-def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -> None:
+@_JSON
+def alias(
+    *, name: str, alias: str, version: str | None, drop: bool, why: str, as_json: bool
+) -> None:
     """Let ALIAS of prompt NAME stand for VERSION, in the shared store.
 
     VERSION may be another alias, whose version is taken. A version that only a file has is
@@ -158,6 +174,17 @@ def alias(*, name: str, alias: str, version: str | None, drop: bool, why: str) -
         registry.move(name, alias, version, at=time.time(), who=getpass.getuser(), why=why)
         now = registry.aliases(name).get(alias)
         new_fields = _new_fields(registry, name, before, now)
+    if as_json:
+        told = {
+            "prompt": name,
+            "alias": alias,
+            "version": None if now is None else now.version,
+            "origin": None if now is None else now.origin,
+            "before": None if before is None else before.version,
+            "new_fields": new_fields,
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
     was = "" if before is None else f" It was {before.version}."
     stands = "for nothing" if now is None else f"for {now.version}, by the {now.origin}"
     click.echo(f"{alias} of {name} stands {stands}.{was}")

@@ -2,17 +2,17 @@
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import click
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from .cli_feedback import existing_ledger
 from .settings import settings
+from .tables import LEAST_KEY, Column, Rows, key, number, print_table
 from .tracing.evaluations import By, Measure, measures, open_evaluations
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -53,8 +53,8 @@ def quality(*, step: str | None, since: datetime | None, by: By, as_json: bool) 
 
     Task success is the share of steps that ended well. Safety compliance is the share of "pass"
     that `safety` found, hallucination the share of "hallucinated" that `groundedness` found.
-    Satisfaction is the mean of what people said, and of evaluations of that name. Others have their
-    mean, and the share of each label.
+    Satisfaction is the mean of what each person said last of an answer, and of evaluations of that
+    name. Others have their mean, and the share of each label.
 
     Intervals are of 95 %: exact ones for shares (Clopper-Pearson), ones that hold for every
     distribution for means (Hoeffding). They are of answers that were drawn at random, as
@@ -74,26 +74,27 @@ def quality(*, step: str | None, since: datetime | None, by: By, as_json: bool) 
             "Nothing is known of such answers. Widen --since, or name a step that `tierflow runs "
             "last` shows."
         )
-    Console().print(_table(found, by))
+    columns = [
+        key(by),
+        Column("what", folds=LEAST_KEY),
+        number(""),
+        number("95 % interval", 1),
+        number("of"),
+    ]
+    print_table(columns, _rows(found), title="Quality")
 
 
-def _table(found: list[Measure], by: str) -> Table:
-    table = Table(title="Quality", title_justify="left", title_style="bold")
-    table.add_column(by, overflow="fold")
-    table.add_column("what", overflow="fold")
-    for heading in ("", "95 % interval", "of"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    last: str | None = None
+def _rows(found: list[Measure]) -> Rows:
+    rows, last = list[Sequence[str] | None](), None
     for each in found:
         if last not in {None, each.group}:
-            table.add_section()
+            rows.append(None)
         shown = "" if each.group == last else escape(each.group or "(none)")
         between = f"{_shown(each, each.low)} to {_shown(each, each.high)}"
-        table.add_row(
-            shown, escape(each.name), _shown(each, each.value), between, f"{each.count:,}"
-        )
+        value = _shown(each, each.value)
+        rows.append((shown, escape(each.name), value, between, f"{each.count:,}"))
         last = each.group
-    return table
+    return rows
 
 
 def _shown(measure: Measure, value: float) -> str:

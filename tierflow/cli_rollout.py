@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -10,22 +10,23 @@ import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 
 from .cli_rollout_lint import lint
+from .cli_rollout_prompts import missing_prompts, prompts_of
 from .cli_rollout_verbs import BY, JSON, WHY, change, verbs
 from .errors import RolloutError
-from .rollouts import Rollout
-from .rollouts.advancing import shown
+from .rollouts import Rollout, Variant
+from .rollouts.advancing import known, shown
 from .rollouts.configured import configured
 from .rollouts.controller import Judgement, Reading
 from .rollouts.opening import open_rollouts
-from .rollouts.report import as_json, headline, iso, percent, state_json, why
+from .rollouts.report import as_json, headline, iso, measured, percent, state_json, why
 from .rollouts.state import RolloutState
 from .rollouts.store import Rollouts
 from .rollouts.terms import Terms
 from .rollouts.verbs import start as start_verb
 from .settings import CONFIG_NAME, settings
+from .tables import Column, key, number, print_table, table
 
 _COLOURS = {"failed": "red", "successful": "green", "inconclusive": "yellow"}
 _WORDS = {"failed": "harmed", "successful": "no harm", "inconclusive": "not decided"}
@@ -42,6 +43,9 @@ def rollout() -> None:
     tierflow rollout abort triage-v2 --why "complaints"
 
     The deployment `advance-rollouts` moves them on; without it nothing moves by itself.
+
+    Exit codes: 0 done, or nothing to do because it stands there already; 1 the verb does not fit
+    where it stands, and the error says which do; 2 the command was not understood.
     """  # noqa: D301  # \b is click's mark for lines that it leaves alone
 
 
@@ -75,7 +79,14 @@ def _of_file(name: str) -> Rollout:
             f"it, or name a step that has it: `tierflow rollout start {name} "
             "path/to/file.py:function`."
         )
-    return known[name].terms.rollout(name)
+    found = known[name]
+    _check_prompts(name, [*found.candidate.values(), *found.baseline.values()])
+    return found.terms.rollout(name)
+
+
+def _check_prompts(name: str, variants: Sequence[Variant]) -> None:
+    if said := missing_prompts(prompts_of(variants), settings()):
+        raise RolloutError(f"{name} was not started. {said[0]}")
 
 
 def _of_step(name: str, step: str) -> Rollout:
@@ -91,6 +102,7 @@ def _of_step(name: str, step: str) -> Rollout:
             f"{name} has other terms in {CONFIG_NAME} than in {step}. Keep one of them: "
             "`tierflow rollout lint` says where they differ."
         )
+    _check_prompts(name, [found.candidate, found.baseline])
     return found
 
 
@@ -157,27 +169,33 @@ def _page(state: RolloutState, judgement: Judgement) -> Group:
     changed = f"[dim]revision {state.revision}, {iso(state.at)}, by {escape(state.by)}[/]"
     if not judgement.readings:
         return Group(heading, said, changed)
-    table = Table()
-    table.add_column("metric")
-    table.add_column("role")
-    table.add_column("verdict")
-    table.add_column("difference", overflow="fold")
-    for heading_ in ("candidate", "baseline"):
-        table.add_column(heading_, justify="right")
-    for each in judgement.readings:
-        table.add_row(*_row(each))
-    return Group(heading, said, changed, table)
+    columns = [
+        key("metric"),
+        Column("role", spare=1),
+        Column("verdict"),
+        Column("difference", folds=12),
+        Column("candidate", folds=12),
+        Column("baseline", folds=12),
+    ]
+    of = "pairs" if judgement.shadow else "units"
+    rows = [_row(each, of) for each in judgement.readings]
+    return Group(heading, said, changed, table(columns, rows, Console().width))
 
 
-def _row(each: Reading) -> tuple[str, ...]:
+def _row(each: Reading, of: str) -> Sequence[str]:
+    ours, theirs = measured(each)
     return (
         escape(each.metric),
         each.role,
         f"[{_COLOURS[each.verdict]}]{_WORDS[each.verdict]}[/]",
         str(each.difference or ""),
-        f"{each.candidate:,}",
-        f"{each.baseline:,}",
+        _arm(ours, each.candidate, of),
+        _arm(theirs, each.baseline, of),
     )
+
+
+def _arm(shown: str, count: int, of: str) -> str:
+    return f"{shown} in {count:,} {of}" if shown else f"{count:,} {of}"
 
 
 @rollout.command("list")
@@ -199,17 +217,21 @@ def list_(*, as_json: bool) -> None:
     if not found:
         click.echo(
             f"No rollout is there yet. Write [rollouts.NAME] in {CONFIG_NAME}, or "
-            "@llm_task(rollout=Rollout(...)), and run `tierflow rollout start NAME`."
+            "@llm_task(rollout=Rollout(...)), and run `tierflow rollout start NAME`, in the second "
+            "case with FILE.py:STEP behind it."
         )
         return
-    table = Table(title="Rollouts", title_justify="left")
-    table.add_column("rollout", no_wrap=True)
-    for heading in ("stands", "since", "why"):
-        table.add_column(heading, overflow="fold")
-    for each in found:
-        since = iso(each.at) if each.at else ""
-        table.add_row(escape(each.rollout), headline(each), since, escape(each.reason))
-    Console().print(table)
+    columns = [
+        key("rollout"),
+        Column("stands", folds=16),
+        Column("since", folds=10, spare=1),
+        Column("why", folds=16),
+    ]
+    rows = [
+        (escape(each.rollout), headline(each), iso(each.at) if each.at else "", escape(each.reason))
+        for each in found
+    ]
+    print_table(columns, rows, title="Rollouts")
 
 
 @rollout.command("history")
@@ -220,26 +242,32 @@ def history(*, name: str, as_json: bool) -> None:
     with closing(open_rollouts(settings())) as store:
         kept = store.history(name)
         if not kept:
-            started = ", ".join(store.names()) or "none"
-            raise RolloutError(f"Nobody has started a rollout {name!r}. Started: {started}.")
+            known(store, name)
     if as_json:
         click.echo(json.dumps([state_json(each) for each in kept], indent=2))
         return
-    table = Table(title=f"Revisions of {escape(name)}", title_justify="left")
-    for heading in ("revision", "at", "phase", "step", "weight", "by"):
-        table.add_column(heading)
-    table.add_column("why", overflow="fold")
-    for each in kept:
-        table.add_row(
-            str(each.revision),
-            iso(each.at),
-            each.phase,
-            f"{each.step + 1} of {len(each.terms.steps)}",
-            percent(each.weight),
-            escape(each.by),
-            escape(each.reason),
-        )
-    Console().print(table)
+    columns = [
+        number("revision", 3),
+        Column("at", folds=10),
+        Column("stands"),
+        Column("step", spare=2),
+        number("weight"),
+        Column("by", folds=8, spare=1),
+        Column("why", folds=16),
+    ]
+    print_table(columns, [_revision(each) for each in kept], title=f"Revisions of {escape(name)}")
+
+
+def _revision(each: RolloutState) -> Sequence[str]:
+    return (
+        str(each.revision),
+        iso(each.at),
+        each.word,
+        f"{each.step + 1} of {len(each.terms.steps)}",
+        percent(each.weight),
+        escape(each.by),
+        escape(each.reason),
+    )
 
 
 for _each in (*verbs(), lint):

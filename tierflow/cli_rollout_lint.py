@@ -11,9 +11,11 @@ import click
 from pydantic import ValidationError
 
 from .cli_lint import python_files
+from .cli_rollout_prompts import missing_prompts, prompts_of
 from .errors import ConfigError
 from .lint_rollouts import RolloutFound, read_rollouts
 from .lint_scope import Unknown
+from .plural import plural
 from .rollouts import Variant
 from .rollouts.checking import (
     changes_nothing,
@@ -33,6 +35,8 @@ RULES = {
     "TR004": "A step that pauses before it can be over.",
     "TR005": "A quality metric that no evaluate= of its steps yields.",
     "TR006": "The same name with other terms elsewhere.",
+    "TR007": "A prompt that the registry lacks.",
+    "TR008": "A step that none of the files has.",
 }
 """The rules, each in one line."""
 
@@ -111,7 +115,9 @@ def lint(*, paths: Sequence[Path], units_per_day: float | None, as_json: bool) -
             click.echo(f"{each.where}: {each.rule} {each.rollout} {each.message}")
         for note in linted.notes:
             click.echo(f"Note: {note}")
-        click.echo(f"{len(linted.terms)} rollouts, {len(linted.findings)} findings.")
+        click.echo(
+            f"{plural(len(linted.terms), 'rollout')}, {plural(len(linted.findings), 'finding')}."
+        )
     if linted.findings:
         sys.exit(1)
 
@@ -151,8 +157,12 @@ def _configured(
         say("TR004", f"is too short: {said}.")
     _rate(name, found.terms, linted, units_per_day)
     known = [of_steps[each] for each in found.steps if each in of_steps]
+    variants = [*found.candidate.values(), *found.baseline.values()]
+    for said in missing_prompts(prompts_of(variants), current):
+        say("TR007", f"has no such prompt. {said}")
     if lost := [each for each in found.steps if each not in of_steps and steps]:
-        linted.notes.append(f"{name}: no step {', '.join(map(repr, lost))} is in these files.")
+        names = ", ".join(map(repr, lost))
+        say("TR008", f"names the step {names}, and these files have none. Name it as they do.")
     elif known and (unseen := _unseen(found.terms, known)):
         say("TR005", _no_evaluation(unseen))
 
@@ -191,6 +201,7 @@ def _coded(
             continue
         linted.met(each.name, where, terms)
         _tiers(each.name, each, where, current, linted)
+        _prompts(each.name, each, where, current, linted)
         chains.setdefault(each.name, []).append(each)
         read.setdefault(each.name, (where, terms))
     for name, chain in chains.items():
@@ -233,6 +244,16 @@ def _tiers(name: str, found: RolloutFound, where: str, current: Settings, linted
         if isinstance(tier, str) and tier not in known:
             said = f"names the tier {tier!r} in its {arm}. Known: {', '.join(known)}."
             linted.findings.append(Finding("TR003", where, name, said))
+
+
+def _prompts(
+    name: str, found: RolloutFound, where: str, current: Settings, linted: _Linted
+) -> None:
+    told = (
+        change.get("prompt_name") for change in found.arms.values() if isinstance(change, Mapping)
+    )
+    for said in missing_prompts((each for each in told if isinstance(each, str)), current):
+        linted.findings.append(Finding("TR007", where, name, f"has no such prompt. {said}"))
 
 
 def _changes_nothing(found: RolloutFound) -> bool:

@@ -1,7 +1,7 @@
 """Ground: the command line's part about routes: learning them, and what each way costs."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
+from .plural import plural
 from .routing.routes import Routes, open_routes
 from .routing.routes.route import ReachName
 from .settings import settings
+from .tables import LEAST_KEY, Column, number, print_table
 from .tracing.report import usd
 
 if TYPE_CHECKING:
@@ -119,27 +121,33 @@ def _row(offer: "Offer") -> dict[str, Any]:
 
 
 def _print(learned: "LearnedRoute", chosen: "Offer | None") -> None:
-    table = Table(
-        title=f"{learned.step}: learned {_when(learned)} from {learned.items} items",
-        title_justify="left",
-    )
-    table.add_column("way", no_wrap=True)
-    for heading in ("USD an answer", "right", "proven at 95 %", "asks"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [
+        Column("way", folds=LEAST_KEY),
+        number("USD an answer"),
+        number("right"),
+        number("proven at 95 %"),
+        number("asks", 1),
+    ]
+    rows = list[Sequence[str] | None]()
     for name, alone in learned.alone.items():
-        table.add_row(f"  {name} alone", f"{alone.cost_usd:.2g}", f"{alone.quality:.1%}", "", "1")
+        cost, right = f"{alone.cost_usd:.2g}", f"{alone.quality:.1%}"
+        rows.append((f"  {escape(name)} alone", cost, right, "", "1"))
     for reach in get_args(ReachName):
-        table.add_section()
+        rows.append(None)
         for offer in learned.of(reach):
             row = _row(offer)
-            table.add_row(
-                f"{'>' if offer == chosen else ' '} {reach}",
-                f"{row['cost_usd']:.2g}",
-                f"{row['quality']:.1%}",
-                f"{row['quality_lower']:.1%}",
-                f"{row['asks']:.2f}",
+            rows.append(
+                (
+                    f"{'>' if offer == chosen else ' '} {reach}",
+                    f"{row['cost_usd']:.2g}",
+                    f"{row['quality']:.1%}",
+                    f"{row['quality_lower']:.1%}",
+                    f"{row['asks']:.2f}",
+                )
             )
-    Console().print(table)
+    items = plural(learned.items, "item")
+    title = f"{escape(learned.step)}: learned {_when(learned)} from {items}"
+    print_table(columns, rows, title=title)
 
 
 def _when(learned: "LearnedRoute") -> str:

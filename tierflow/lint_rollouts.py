@@ -139,6 +139,11 @@ def _arm(scope: Scope, written: ast.expr | Unknown | None) -> Told[Mapping[str, 
     arguments = dict(zip(positions, built.arguments, strict=False)) | dict(built.keywords)
     # What is no literal, such as a prompt function, still changes something.
     values = {key: scope.value(value) for key, value in arguments.items()}
+    registered = scope.build(arguments["prompt"]) if "prompt" in arguments else None
+    if isinstance(registered, Build) and registered.kind == "prompt":
+        # prompt("triage@v2") is the registry's as much as prompt_name="triage@v2".
+        named = registered.get("name", 0) or Unknown("name")
+        values |= {"prompt": None, "prompt_name": scope.value(named)}
     return {key: value for key, value in values.items() if value is not None}
 
 

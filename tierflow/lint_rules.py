@@ -28,7 +28,7 @@ class Known:
 
     `temperature`: at which a deployment of a tier samples when the step asks for none.
     `calibrated`: when a gate (STEP@TIER) was last calibrated, `learned`: when a step's route was
-    last learned, seconds since 1970; None where there is no store.
+    last learned, seconds since 1970; None where the store cannot be asked.
     """
 
     settings: Settings

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
+from ..tables import key, number, print_table
 from .opening import rows_of
 from .prefect_ui import unrecorded
 from .report import TOTAL, StepSummary, headline, summarise, usd
@@ -19,35 +20,46 @@ _PATIENCE_S = 600.0
 
 def print_summaries(summaries: Sequence[StepSummary], *, title: str) -> None:
     """Print a run's summaries; the last one is the total."""
-    table = Table(title=title, title_justify="left", title_style="bold", padding=(0, 0))
-    table.add_column("step", no_wrap=True)
-    for heading in ("calls", "hits", "esc.", "failed", "tok. in", "out", "cost"):
-        table.add_column(heading, justify="right", no_wrap=True)
     # Most runs have no prefix that is long enough: then these would only make the table wide.
     is_cached = any(each.cached_read or each.cached_write for each in summaries)
-    cached = ("cached read", "write", "saving") if is_cached else ()
-    for heading in (*cached, "strongest", "p50 ms", "p95"):
-        table.add_column(heading, justify="right", no_wrap=not cached)
+    columns = [
+        key("step"),
+        number("calls"),
+        number("hits", 3),
+        number("esc.", 2),
+        number("failed"),
+        number("tok. in", 5),
+        number("out", 6),
+        number("cost"),
+        *((number("read", 7), number("write", 8), number("saving", 4)) if is_cached else ()),
+        number("strongest", 9),
+        number("p50 ms", 1),
+        number("p95", 1),
+    ]
+    rows = list[Sequence[str] | None]()
     for each in summaries:
         if each.step == TOTAL:
-            table.add_section()
-        table.add_row(
-            each.step,
-            f"{each.calls:,}",
-            f"{each.exact_hits:,}",
-            f"{each.escalations:,}",
-            f"{each.failed_attempts:,}",
-            _thousands(each.input_tokens),
-            _thousands(each.output_tokens),
-            usd(each.cost_usd) + (f" +{each.unpriced}?" if each.unpriced else ""),
-            *(_cached(each) if cached else ()),
-            "?" if each.strongest_usd is None else usd(each.strongest_usd),
-            f"{each.p50_ms:.0f}",
-            f"{each.p95_ms:.0f}",
-        )
-    console = Console()
-    console.print(table)
-    console.print(headline(summaries[-1]), style="bold")
+            rows.append(None)
+        rows.append(_cells(each, is_cached=is_cached))
+    print_table(columns, rows, title=title, padding=0)
+    Console().print(headline(summaries[-1]), style="bold")
+
+
+def _cells(each: StepSummary, *, is_cached: bool) -> Sequence[str]:
+    return (
+        escape(each.step),
+        f"{each.calls:,}",
+        f"{each.exact_hits:,}",
+        f"{each.escalations:,}",
+        f"{each.failed_attempts:,}",
+        _thousands(each.input_tokens),
+        _thousands(each.output_tokens),
+        usd(each.cost_usd) + (f" +{each.unpriced}?" if each.unpriced else ""),
+        *(_cached(each) if is_cached else ()),
+        "?" if each.strongest_usd is None else usd(each.strongest_usd),
+        f"{each.p50_ms:.0f}",
+        f"{each.p95_ms:.0f}",
+    )
 
 
 def show_run(flow_run_id: str) -> None:

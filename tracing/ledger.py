@@ -97,7 +97,7 @@ class Call:
     itl_p95_ms: float | None
 
 
-ASIDES = ("audit", "calibration", "evaluation", "route", "training")
+ASIDES = ("audit", "calibration", "evaluation", "route", "shadow", "training")
 """What is asked beside a step's own answers is accounted for as the step "NAME (audit)", say."""
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .ledger import Row
+from ..plural import plural
+from .ledger import Row, is_aside
 
 TOTAL = "total"
 
@@ -19,6 +20,8 @@ class StepSummary:
     `strongest_usd`: the answers' tokens at the price of the strongest tier, None if unpriced.
     `cached_read`, `cached_write`: input tokens that providers read from their prompt caches and
     wrote there; `saving_usd`: what that took off the price, below 0 where writes were in vain.
+    `failed_aside`: of what was asked beside answers, in the shadow of a rollout say, how much
+    failed; `failed_steps` has the rest.
     """
 
     step: str
@@ -41,6 +44,7 @@ class StepSummary:
     failed_steps: int
     unpriced: int
     saved_usd: float
+    failed_aside: int = 0
 
 
 def summarise(rows: Sequence[Row]) -> list[StepSummary]:
@@ -62,14 +66,22 @@ def as_table(summaries: Iterable[StepSummary]) -> list[dict[str, Any]]:
 def headline(total: StepSummary) -> str:
     """Say in one line what a run cost, and what it would have cost on the strongest tier."""
     hits = total.exact_hits + total.similar_hits
-    said = f"{total.calls} calls, {hits} from the cache, cost {usd(total.cost_usd)}"
+    said = f"{plural(total.calls, 'call')}, {hits} from the cache, cost {usd(total.cost_usd)}"
     if total.unpriced:
-        said += f" and {total.unpriced} calls without a known price"
+        said += f" and {plural(total.unpriced, 'call')} without a known price"
+    if total.failed_aside:
+        said += f"; {total.failed_aside:,} asked beside the answers failed"
     if total.cached_read or total.cached_write:
         said += f"; prompt caches of the providers took off {usd(total.saving_usd)}"
     if total.strongest_usd is not None:
         said += f"; the same tokens at the strongest tier's price: {usd(total.strongest_usd)}"
     return said + "."
+
+
+def newest_answers(rows: Sequence[Row]) -> list[Row]:
+    """Return the last answer of each step, steps in order of appearance."""
+    answers = [row for row in rows if row.outcome == "ok" and not is_aside(row.step)]
+    return list({row.step: row for row in answers}.values())
 
 
 def usd(amount: float) -> str:
@@ -98,7 +110,8 @@ def _sum(step: str, rows: Sequence[Row]) -> StepSummary:
         similar_hits=sum(row.cache == "semantic" for row in rows),
         escalations=sum(row.escalations for row in rows),
         failed_attempts=sum(row.failed_attempts for row in rows),
-        failed_steps=sum(row.outcome != "ok" for row in rows),
+        failed_steps=sum(row.outcome != "ok" for row in rows if not is_aside(row.step)),
+        failed_aside=sum(row.outcome != "ok" for row in rows if is_aside(row.step)),
         input_tokens=sum(row.input_tokens for row in rows),
         cached_read=sum(row.cache_read_tokens for row in rows),
         cached_write=sum(row.cache_write_tokens for row in rows),

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from .costs import OF_CALLS, By, Costs, FlowRun, Window
+from .ledger import ASIDES
 
 Query: TypeAlias = "sa.Select[*tuple[Any, ...]]"
 
@@ -78,7 +79,7 @@ def flow_runs_query(limit: int, answers: sa.Table) -> Query:
             sa.func.max(columns.flow).label("flow"),
             sa.func.min(columns.at).label("at"),
             sa.func.count().label("steps"),
-            _count(columns.outcome != "ok").label("failed"),
+            _count(sa.and_(columns.outcome != "ok", *_answers_only(columns.step))).label("failed"),
             _sum(columns.cost_usd).label("cost_usd"),
             _count(columns.cost_usd.is_(None)).label("unpriced"),
         )
@@ -87,6 +88,10 @@ def flow_runs_query(limit: int, answers: sa.Table) -> Query:
         .order_by(sa.func.max(columns.id).desc())
         .limit(limit)
     )
+
+
+def _answers_only(step: sa.ColumnElement[str]) -> list[sa.ColumnElement[bool]]:
+    return [~step.endswith(f" ({kind})") for kind in ASIDES]
 
 
 def read_flow_run(row: Any) -> FlowRun:

@@ -152,7 +152,7 @@ def _marked(prefix: Prefix, silent: CachePlan) -> tuple[CachePlan, float | None]
         told = (
             "no further call with this prefix is expected"
             if reuse.further <= 0
-            else f"{reuse.further:.1f} further calls, {reuse.gap_s:.0f} s apart, pay no write"
+            else f"{_plain(reuse.further)} further calls, {reuse.gap_s:.0f} s apart, pay no write"
         )
         return replace(silent, reason=told), None
     end = prefix.ends[last]
@@ -166,7 +166,7 @@ def _marked(prefix: Prefix, silent: CachePlan) -> tuple[CachePlan, float | None]
         ttl_s=option.ttl_s,
         warm_up=True,
         reason=(
-            f"{prefix.reuses[last].further:.1f} further calls are expected, which makes the "
+            f"{_plain(prefix.reuses[last].further)} further calls are expected, which makes the "
             f"prefix cost {cost / plain:.0%} of its plain price{doubt}"
         ),
     )
@@ -210,3 +210,7 @@ def _marks(prefix: Prefix, last: int) -> tuple[int, ...]:
 
 def _cache_key(vendor: Vendor, end: Boundary) -> str | None:
     return end.key[:32] if vendor.takes_key else None
+
+
+def _plain(count: float) -> str:
+    return f"{count:,.1f}".removesuffix(".0")

@@ -74,12 +74,24 @@ def interval_of_means(
     return Interval(middle, middle - reach, middle + reach, 1 / sqrt(information))
 
 
-def _raw(stages: Sequence[Stage], ratio: float) -> float:
-    """Return the difference as it was seen, each stage by how much it could tell; 0 for none."""
+def means_of(stages: Sequence[Stage]) -> tuple[float, float] | None:
+    """Return both arms' means as they were seen, candidate and baseline; None without a stage.
+
+    Each stage counts in both arms alike, by how much it could tell.
+    """
     both = [each for each in stages if each.candidate.units and each.baseline.units]
+    if not both:
+        return None
     told = [1 / (1 / each.candidate.units + 1 / each.baseline.units) for each in both]
-    seen = (each.candidate.mean - ratio * each.baseline.mean for each in both)
-    return sum(map(mul, told, seen)) / sum(told) if told else 0.0
+    ours = sum(map(mul, told, (each.candidate.mean for each in both))) / sum(told)
+    theirs = sum(map(mul, told, (each.baseline.mean for each in both))) / sum(told)
+    return ours, theirs
+
+
+def _raw(stages: Sequence[Stage], ratio: float) -> float:
+    """Return the difference as it was seen; 0 for none."""
+    ours, theirs = means_of(stages) or (0.0, 0.0)
+    return ours - ratio * theirs
 
 
 def _score(stages: Sequence[Stage], ratio: float, allowed: float) -> tuple[float, float]:

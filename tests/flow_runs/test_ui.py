@@ -69,7 +69,7 @@ class TestWhatTheUiShows:
         assert "unpriced" in run.tags
         ((headline, (*_, total)),) = cost_tables(run_id(state))
         assert total["unpriced"] == 1
-        assert "1 calls without a known price" in headline
+        assert "1 call without a known price" in headline
 
 
 class TestCostTable:

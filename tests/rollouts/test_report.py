@@ -129,7 +129,10 @@ def test_its_json_is_json_however_little_was_seen(units: int) -> None:
 def test_a_headline_says_where_it_stands() -> None:
     state = begun(ROLLOUT)
     assert headline(state) == "progressing, 10 % of units (step 1 of 3)"
-    assert headline(promote(ROLLOUT, state, "me", NOW, full=True)).endswith("has taken over")
+    assert (
+        headline(promote(ROLLOUT, state, "me", NOW, full=True))
+        == "taken over, the candidate answers"
+    )
     ended = abort(ROLLOUT, state, "me", NOW, "no")
     assert ended is not None
     assert headline(ended).startswith("taken back")

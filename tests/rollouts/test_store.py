@@ -1,6 +1,7 @@
 """The rollouts' store: where they stand and what was seen, in a file or on a server."""
 
 import multiprocessing
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -297,8 +298,25 @@ class TestDamage:
         store.put(STARTED)
         self.change(store, "states", body)
         for use in (store.newest, store.history):
-            with pytest.raises(StoreError, match="tierflow rollout abort"):
+            with pytest.raises(StoreError, match="DELETE FROM rollout_states_v1"):
                 use(NAME)
+        store.close()
+
+    def test_what_the_error_says_to_do_brings_the_revision_before_back(self, path: Path) -> None:
+        store = SqlRollouts(path)
+        store.put(STARTED)
+        store.put(STARTED.becoming("paused", "lunch", "me", NOW))
+        inside: Any = store
+        states = inside._tables.states
+        damage = sa.update(states).where(states.c.revision == STARTED.revision + 1)
+        with inside._database.connection() as connection:
+            connection.execute(damage.values(body="{}"))
+        with pytest.raises(StoreError) as caught:
+            store.newest(NAME)
+        (statement,) = re.findall("DELETE FROM .+;", str(caught.value))
+        with inside._database.connection() as connection:
+            connection.execute(sa.text(statement))
+        assert store.newest(NAME) == STARTED
         store.close()
 
     @pytest.mark.parametrize("body", ["no json", "{}", '["secret words"]', "[[], [], true]"])

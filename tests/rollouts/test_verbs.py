@@ -53,8 +53,10 @@ def test_aborting_gives_everything_back_and_does_nothing_where_nothing_is_under_
     ended = abort(ROLLOUT, begun(ROLLOUT), "me", NOW, "no")
     assert ended is not None
     assert (ended.phase, ended.weight) == ("degraded", 0.0)
-    for idle in (PENDING, ended, promote(ROLLOUT, begun(ROLLOUT), "me", NOW, full=True)):
+    for idle in (PENDING, ended):
         assert abort(ROLLOUT, idle, "me", NOW, "no") is None
+    with pytest.raises(RolloutError, match=r"taken over.*`undo` takes"):
+        abort(ROLLOUT, promote(ROLLOUT, begun(ROLLOUT), "me", NOW, full=True), "me", NOW, "no")
 
 
 def test_retrying_forgets_what_was_seen() -> None:
@@ -63,6 +65,7 @@ def test_retrying_forgets_what_was_seen() -> None:
     again = retry(ROLLOUT, ended.model_copy(update={"frozen": {"x": 1.0}}), "me", NOW + 5)
     assert (again.phase, again.weight, again.frozen) == ("progressing", 0.1, {})
     assert again.epoch > ended.epoch
+    assert again.reason == "Retried"
     assert [each for each in again.weights.values() if each] == [0.1]
 
 
@@ -101,7 +104,7 @@ VERBS: list[Verb] = [promote, resume, retry, undo, pause_for_lunch, set_a_half]
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_makes_no_sense_now_is_refused(verb: Verb) -> None:
-    with pytest.raises(RolloutError, match="triage-v2 is pending"):
+    with pytest.raises(RolloutError, match=r"triage-v2 is not started.*`start` begins it"):
         verb(ROLLOUT, PENDING, "me", NOW)
 
 
@@ -122,7 +125,7 @@ def test_revisions_and_epochs_only_grow(verbs: list[Verb]) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"rollout": "a", "version": 2}'])
 def test_a_damaged_state_is_an_error_that_names_the_remedy(text: str) -> None:
-    with pytest.raises(StoreError, match="tierflow rollout abort"):
+    with pytest.raises(StoreError, match="Delete it where it is kept"):
         RolloutState.from_json(text)
 
 

@@ -67,7 +67,8 @@ class TestEvidence:
         name = f"new-{uuid.uuid4()}"
         provider.script("frontier", Fail(503))
         step = way.step(plain, rollout=answered_by("candidate", name, STRONGER))
-        with pytest.raises(AllDeploymentsFailedError):
+        said = f"The candidate of the rollout '{name}' answered."
+        with pytest.raises(AllDeploymentsFailedError, match=said):
             step.within(in_run(), "Where?")
         (seen,) = shown(name).observations
         assert (seen.arm, seen.failed, seen.hit) == ("candidate", True, False)

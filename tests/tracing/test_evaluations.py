@@ -81,6 +81,19 @@ def test_what_the_same_evaluator_finds_later_counts_instead(store: SqlEvaluation
     assert len(store.of_answer("answer")) == 3
 
 
+def test_what_one_person_says_last_under_any_name_is_told_apart(store: SqlEvaluations) -> None:
+    store.add(an_evaluation(name="satisfaction", score=0.0))
+    store.add(an_evaluation(name="helpful", score=1.0))
+    store.add(an_evaluation(name="tone", score=None, label="kind"))
+    store.add(an_evaluation(name="satisfaction", score=0.5, evaluator="somebody else"))
+
+    assert {(each.name, each.total): each.last for each in store.counted() if each.scored} == {
+        ("satisfaction", 0.5): True,
+        ("helpful", 1.0): True,
+        ("satisfaction", 0.0): False,
+    }
+
+
 def test_scores_are_those_of_one_flow_run_by_step(store: SqlEvaluations) -> None:
     for number, step in enumerate(("triage", "triage", "urgency")):
         store.add(an_evaluation(ref=str(number), step=step, score=number / 2))
@@ -111,7 +124,7 @@ def test_evaluations_are_counted_by_all_but_their_score(store: SqlEvaluations) -
             **fields,
         )
 
-    failed = of("fail", count=1, scored=0, total=0.0)
+    failed = of("fail", count=1, scored=0, total=0.0, last=False)
     recent = [failed, of("pass", count=3, scored=3, total=3.0)]
     assert store.counted(since="2026-01-01", step="triage") == recent
     assert store.counted(step="triage") == [failed, of("pass", count=4, scored=4, total=4.0)]

@@ -52,6 +52,16 @@ def test_safety_and_groundedness_are_the_rates_that_operators_ask_for() -> None:
     assert (found["hallucination"].value, found["hallucination"].count) == (0.25, 8)
 
 
+def test_a_person_who_says_it_under_two_names_counts_once_in_satisfaction() -> None:
+    said = [
+        counted(name="satisfaction", source="human", count=1, scored=1, total=0.0, last=False),
+        counted(name="helpful", source="human", count=1, scored=1, total=1.0),
+    ]
+    found = by_name(measures([], said))
+    assert (found["satisfaction"].value, found["satisfaction"].count) == (1.0, 1)
+    assert found["helpful"].count == 1
+
+
 def test_without_a_hallucination_the_rate_is_none_of_all() -> None:
     (found,) = measures([], [counted(name="groundedness", label="grounded", count=8)])
     assert (found.name, found.value, found.count) == ("hallucination", 0.0, 8)

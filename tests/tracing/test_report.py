@@ -65,7 +65,7 @@ def test_the_headline_says_cost_hits_and_the_strongest_tiers_price() -> None:
     rows = [a_row(), a_row(cache="exact", cost_usd=0.0), a_row(cost_usd=None)]
 
     assert headline(summarise(rows)[-1]) == (
-        "3 calls, 1 from the cache, cost $0.0100 and 1 calls without a known price; "
+        "3 calls, 1 from the cache, cost $0.0100 and 1 call without a known price; "
         "the same tokens at the strongest tier's price: $0.3000."
     )
 
@@ -73,7 +73,7 @@ def test_the_headline_says_cost_hits_and_the_strongest_tiers_price() -> None:
 def test_the_headline_leaves_out_what_is_not_known() -> None:
     rows = [a_row(strongest_usd=None)]
 
-    assert headline(summarise(rows)[-1]) == "1 calls, 0 from the cache, cost $0.0100."
+    assert headline(summarise(rows)[-1]) == "1 call, 0 from the cache, cost $0.0100."
 
 
 def test_a_table_is_rounded_and_fits_into_json() -> None:

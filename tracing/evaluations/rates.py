@@ -47,7 +47,8 @@ def measures(ended: Iterable[Ended], counted: Iterable[Counted], by: By = "step"
     """Return the figures of each group, groups in order of their names.
 
     Task success (steps that ended well, of all), safety compliance, hallucination, satisfaction
-    (evaluations of that name, or by people), then each other evaluation's mean and labels.
+    (what each person said last of an answer, and other evaluations of that name), then each other
+    evaluation's mean and labels.
     """
     answers = [each for each in ended if not is_aside(each.step)]
     found = list(counted)
@@ -69,7 +70,12 @@ def _of_group(group: str, answers: Sequence[Ended], found: Sequence[Counted]) ->
         yield _share(group, "task success", sum(each.ok for each in answers), ended)
     for name, (rate, label) in _RATES.items():
         yield from _labels(group, [each for each in found if each.name == name], {label: rate})
-    people = [each for each in found if each.name == SATISFACTION or each.source == "human"]
+    # Who says something under two names is one person all the same.
+    people = [
+        each
+        for each in found
+        if (each.last if each.source == "human" else each.name == SATISFACTION)
+    ]
     yield from _mean(group, SATISFACTION, people)
     for name in sorted({each.name for each in found if not _is_a_rate(each)}):
         mine = [each for each in found if each.name == name and not _is_a_rate(each)]

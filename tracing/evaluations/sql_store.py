@@ -110,19 +110,28 @@ class SqlEvaluations:
         alike = tuple(
             columns[name] for name in ("step", "tier", "model", "arm", "name", "label", "source")
         )
+        by = (columns.ref, columns.source, columns.evaluator)
+        scores = sa.select(sa.func.max(columns.number)).where(*wanted, columns.score.is_not(None))
+        last = sa.case((columns.number.in_(scores.group_by(*by)), 1), else_=0).label("last")
         query = (
             sa.select(
                 *alike,
+                last,
                 sa.func.count().label("count"),
                 sa.func.count(columns.score).label("scored"),
                 sa.func.coalesce(sa.func.sum(columns.score), 0.0).label("total"),
             )
             .where(columns.number.in_(self._newest(*wanted)))
-            .group_by(*alike)
-            .order_by(*alike)
+            # By its label: PostgreSQL would not see that values bound twice are the same.
+            .group_by(*alike, sa.literal_column("last"))
+            .order_by(*alike, sa.literal_column("last"))
         )
         with self._database.connection() as connection:
-            return [Counted(**found) for found in connection.execute(query).mappings()]
+            found: list[dict[str, Any]] = [
+                dict(row) for row in connection.execute(query).mappings()
+            ]
+        # SQLite gives 0 and 1.
+        return [replace(Counted(**row), last=bool(row["last"])) for row in found]
 
     def close(self) -> None:
         """See Evaluations."""

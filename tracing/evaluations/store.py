@@ -9,7 +9,10 @@ from .evaluation import Evaluation, Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """Evaluations that are alike but for their score. `scored`: how many have one; `total`: sum."""
+    """Evaluations that are alike but for their score. `scored`: how many have one; `total`: sum.
+
+    `last`: whether each is the last score that its evaluator gave the answer, under any name.
+    """
 
     step: str
     tier: str
@@ -21,6 +24,7 @@ class Counted:
     count: int
     scored: int
     total: float
+    last: bool = True
 
 
 class Evaluations(Protocol):

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..report import headline, usd
+from ..ledger import is_aside
+from ..report import headline, newest_answers, usd
 from .figures import StepFigures, figures_of
 from .run import HITS, Run, is_hit
 from .scale import shown_ms
@@ -71,6 +72,7 @@ def contents_of(run: Run, width: float = COLUMN_PX) -> Contents:
                 _steps(steps, total),
             ),
             *_troubles(run),
+            *_refs(run),
         ],
     )
 
@@ -143,10 +145,22 @@ def _troubles(run: Run) -> Iterator[Section]:
         ]
         columns = ("step", "deployment", "error", "calls", "the steps that made them")
         yield Section("Failed calls", table=_table(columns, told, {3}, "failures"))
-    if steps := failed_steps_of(run):
-        lost = [(each.step, each.error, f"{each.count:,}") for each in steps]
-        table = _table(("step", "error", "steps"), lost, {2}, "failures")
-        yield Section("Steps without an answer", table=table)
+    failed = failed_steps_of(run)
+    for title, steps in (
+        ("Steps without an answer", [each for each in failed if not is_aside(each.step)]),
+        ("Asked beside the answers, and failed", [each for each in failed if is_aside(each.step)]),
+    ):
+        if steps:
+            lost = [(each.step, each.error, f"{each.count:,}") for each in steps]
+            yield Section(title, table=_table(("step", "error", "steps"), lost, {2}, "failures"))
+
+
+def _refs(run: Run) -> Iterator[Section]:
+    if found := newest_answers(run.rows):
+        rows = [(row.step, row.tier, row.ref) for row in found]
+        table = _table(("step", "tier", "ref"), rows, set(), "steps")
+        said = "To say how good one was: tierflow feedback REF."
+        yield Section("The newest answer of each step", note=said, table=table)
 
 
 def _after(steps: int, answered: int) -> str:

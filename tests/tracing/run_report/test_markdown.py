@@ -38,7 +38,7 @@ def eventful() -> Run:
 def test_markdown_says_what_happened(eventful: Run) -> None:
     said = markdown(contents_of(eventful))
 
-    assert said.startswith("# inbox\n\n4 calls, 1 from the cache, cost $0.7500 and 1 calls without")
+    assert said.startswith("# inbox\n\n4 calls, 1 from the cache, cost $0.7500 and 1 call without")
     assert "1 escalated, 1 failed over, 1 failed." in said
     assert "Began 2026-01-01 00:00:00 UTC. Flow run `run`." in said
     assert len(re.findall(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,[\w+/=]+\)", said)) == 2
@@ -56,8 +56,19 @@ def test_an_uneventful_run_has_no_empty_tables() -> None:
     assert re.findall("^## (.*)", said, flags=re.MULTILINE) == [
         "When the steps ran",
         "What the steps cost, took and were worth",
+        "The newest answer of each step",
     ]
     assert "quality" not in said
+
+
+def test_what_failed_in_the_shadow_is_told_apart_from_the_steps() -> None:
+    failed = [row(f"s{each}", 0, 1, step="triage (shadow)", outcome="OddError") for each in "ab"]
+    said = markdown(contents_of(run([row("one", 0, 1), *failed])))
+
+    assert "2 asked beside the answers failed" in said
+    assert "## Steps without an answer" not in said
+    assert "OddError | 2 |" in said
+    assert re.search(r"\| triage \| .* \| one \|", said)
 
 
 def test_for_a_terminal_there_are_no_pictures(eventful: Run) -> None:
@@ -94,7 +105,7 @@ def test_no_name_becomes_markup_in_markdown() -> None:
     assert "<script" not in said
     assert "](http" not in said
     columns = {line.count(" | ") for line in said.splitlines() if line.startswith("| ")}
-    assert columns == {12, 3}
+    assert columns == {12, 3, 2}
 
 
 class Tags(HTMLParser):

@@ -52,6 +52,8 @@ FACE = {
     "cli_rollout_verbs.py",
     "cli_route.py",
     "cli_serving.py",
+    "cli_serving_launch.py",
+    "cli_serving_tune.py",
     "cli_steps.py",
 }
 """Files of the ground that show all rooms to the outside."""

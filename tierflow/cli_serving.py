@@ -10,6 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from .cli_serving_launch import serving_launch, serving_print
+from .cli_serving_tune import serving_tune
 from .pools import Pool
 from .serving import Seen, find, see
 from .settings import settings, shown_url
@@ -18,6 +20,11 @@ from .settings import settings, shown_url
 @click.group()
 def serving() -> None:
     """Look into pools of self-hosted engines."""
+
+
+serving.add_command(serving_launch)
+serving.add_command(serving_print)
+serving.add_command(serving_tune)
 
 
 @serving.command("status")

@@ -25,6 +25,7 @@ from ..settings import settings
 from ..tracing.batch_progress import progress
 from ..tracing.prefect_ui import conclude_batch
 from .body import answered, answered_async
+from .ordering import Turns
 from .spec import StepSpec
 from .step_task import StepTask
 
@@ -89,13 +90,15 @@ def batch_body(spec: StepSpec[Any], prompt: Callable[..., Any]) -> Callable[...,
 
         return run_async
 
-    def answer(item: Item) -> Answer[Any]:
-        args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
-        return answered(spec, prompt, args, kwargs)
-
     def run(items: list[dict[str, Any]]) -> Any:
+        turns = Turns(spec, prompt, items)
+
+        def answer(item: Item) -> Answer[Any]:
+            args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
+            return answered(spec, turns.prompt(item), args, kwargs)
+
         with expecting(len(items)), progress(spec.name, len(items)) as ended:
-            found = each(answer, items, _places(), ended)
+            found = turns.back(each(answer, turns.items, _places(), ended))
         return _concluded(found, run)
 
     return run

@@ -87,7 +87,7 @@ def llama_cpp(settings: EngineSettings, replica: int) -> LlamaCpp:
         ubatch_size=batch,
         gpu_layers=0 if settings.is_on_cpu else None,
         threads=settings.threads,
-        spec_type=guess and _METHODS[guess.method],
-        draft_model=guess and guess.model,
+        spec_type=_METHODS[guess.method] if guess else None,
+        draft_model=guess.model if guess else None,
         draft_tokens=guess.tokens if guess and guess.method != "ngram" else None,
     )

@@ -126,11 +126,11 @@ def sglang(settings: EngineSettings, replica: int) -> Sglang:
         max_running_requests=settings.max_requests,
         schedule_policy=policy,
         kv_events_config=_events(settings, replica),
-        speculative_algorithm=guess and _METHODS[guess.method],
-        speculative_draft_model_path=guess and guess.model,
+        speculative_algorithm=_METHODS[guess.method] if guess else None,
+        speculative_draft_model_path=guess.model if guess else None,
         speculative_num_steps=guess.tokens if guess and has_model else None,
         speculative_eagle_topk=1 if has_model else None,
-        speculative_num_draft_tokens=guess and guess.tokens + 1,
+        speculative_num_draft_tokens=guess.tokens + 1 if guess else None,
     )
 
 

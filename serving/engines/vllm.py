@@ -126,7 +126,7 @@ def vllm(settings: EngineSettings, replica: int) -> Vllm:
         max_num_batched_tokens=settings.chunk_tokens or chunk,
         max_num_seqs=settings.max_requests or requests,
         kv_events_config=_events(settings, replica),
-        speculative_config=settings.speculation and _speculation(settings.speculation),
+        speculative_config=_speculation(settings.speculation),
         cpu_cache_gib=max(1, round(settings.cache_gib or 1)) if cpu else None,
         cpu_binding="nobind" if cpu else None,
         threads=settings.threads if cpu else None,
@@ -145,7 +145,9 @@ def _events(settings: EngineSettings, replica: int) -> Mapping[str, Any] | None:
     }
 
 
-def _speculation(wanted: Speculation) -> Mapping[str, Any]:
+def _speculation(wanted: Speculation | None) -> Mapping[str, Any] | None:
+    if wanted is None:
+        return None
     found = {"method": _METHODS[wanted.method], "num_speculative_tokens": wanted.tokens}
     if wanted.method == "ngram":
         return {**found, "prompt_lookup_max": wanted.tokens, "prompt_lookup_min": 2}

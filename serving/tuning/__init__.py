@@ -1,11 +1,10 @@
 """tuning: how much one iteration reads, and how many requests at once, from measurements."""
 
 from .chunks import ChunkChoice, ChunkMeasured, choose_chunk, to_measure
-from .concurrency import GAIN, LevelChoice, LevelMeasured, choose_level, to_try
+from .concurrency import LevelChoice, LevelMeasured, choose_level, to_try
 from .measuring import Words, Workload, measure_chunk, measure_level
 
 __all__ = [
-    "GAIN",
     "ChunkChoice",
     "ChunkMeasured",
     "LevelChoice",

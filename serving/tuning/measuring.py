@@ -98,14 +98,17 @@ class Words:
 
     def body(self, tokens: int, reply_tokens: int) -> Mapping[str, Any]:
         """Return a request of about so many tokens."""
-        count = max(1, round(tokens / self._tokens_per_word))
-        text = " ".join(self._word() for _ in range(count))
         return {
-            "messages": [{"role": "user", "content": text}],
+            "messages": [{"role": "user", "content": self.text(tokens)}],
             "max_tokens": reply_tokens,
             "temperature": 0,
             **self._further,
         }
+
+    def text(self, tokens: int) -> str:
+        """Return a text of about so many tokens."""
+        count = max(1, round(tokens / self._tokens_per_word))
+        return " ".join(self._word() for _ in range(count))
 
     def _word(self) -> str:
         return "".join(self._random.choices(_SYLLABLES, k=3))

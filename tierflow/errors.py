@@ -19,6 +19,8 @@ TierflowError
 │   └── DeadlineExceededError    deadline_s left no time to ask (again)
 ├── BudgetExhaustedError         the next call would break a budget, so it is not made
 ├── UnparseableReplyError        no tier's reply fits the step's result type
+├── EngineStartError             a self-hosted engine does not start, or ends before it answers
+├── MeasuringError               an engine under a load did not do what measuring needs
 ├── EngineUnreadableError        what a self-hosted engine tells of itself cannot be read
 ├── SimulationError              a trace, cost model or profile that cannot be simulated
 ├── RecordingNotFoundError       replay/… has no recorded answer for this request
@@ -170,6 +172,14 @@ class UnparseableReplyError(TierflowError):
     def __init__(self, message: str, *, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+class EngineStartError(TierflowError):
+    """A self-hosted engine does not start, or ends before it answers."""
+
+
+class MeasuringError(TierflowError):
+    """An engine under a load did not do what measuring needs."""
 
 
 class EngineUnreadableError(TierflowError):

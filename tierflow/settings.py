@@ -33,6 +33,7 @@ from pydantic_settings import (
 
 from .budgets import Budget
 from .cassette import CassetteSettings
+from .engine_settings import EngineSettings
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
 from .evaluation_settings import EvaluationsSettings
 from .policy import Policy
@@ -242,6 +243,9 @@ class Settings(BaseSettings):
     tiers: Catalogue
     pools: Mapping[str, Pool] = Field(
         default_factory=dict, description="replicas of self-hosted engines, by name"
+    )
+    engines: Mapping[str, EngineSettings] = Field(
+        default_factory=dict, description="how engines of one's own are started, by name"
     )
     cache: CacheSettings = CacheSettings()
     batch: BatchSettings = BatchSettings()

@@ -50,7 +50,9 @@ class _Stream:
     usage: Mapping[str, Any] | None = None
     finish_reason: str | None = None
 
-    def take(self, piece: Mapping[str, Any], now: float) -> None:
+    def take(self, piece: Mapping[str, Any], now: float) -> bool:
+        """Take what came; whether it is a piece of the reply."""
+        before = len(self.at)
         self.usage = piece.get("usage") or self.usage
         for choice in piece.get("choices", ()):
             said: Mapping[str, Any] = choice.get("delta") or {}
@@ -61,6 +63,7 @@ class _Stream:
             self.text.append(text)
             self.token_ids.extend(tokens)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        return len(self.at) > before
 
     def timed(self, now: float, error: str | None) -> Timed:
         usage = self.usage or {}
@@ -138,12 +141,15 @@ class LoadClient:
             setup = " ".join(filter(None, (owner, await _version(http), chosen)))
             yield LoadClient(api_base, chosen, setup, http, tells_tokens=owner == "vllm")
 
-    async def ask(self, body: Mapping[str, Any]) -> Timed:
+    async def ask(
+        self, body: Mapping[str, Any], heard: Callable[[float], None] = lambda _: None
+    ) -> Timed:
         """Send one chat request, of anything but `model` and `stream`, and time its reply.
 
-        What fails is told in the result: a load goes on when one of its requests does not.
+        `heard` is told when each piece of the reply comes, on this client's clock. What fails is
+        told in the result: a load goes on when one of its requests does not.
         """
-        whole = {
+        whole: dict[str, Any] = {
             **body,
             "model": self.model,
             "stream": True,
@@ -161,7 +167,9 @@ class LoadClient:
                         piece = json.loads(line[5:])
                         # vLLM tells in the stream what failed after it began.
                         error = "the engine failed in its midst" if "error" in piece else None
-                        stream.take(piece, self.clock())
+                        now = self.clock()
+                        if stream.take(piece, now):
+                            heard(now)
         except (httpx.HTTPError, ValueError, TypeError, AttributeError) as exc:
             # What is no JSON, or JSON of another form, is a failed request like any other.
             error = type(exc).__name__

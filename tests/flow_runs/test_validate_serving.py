@@ -1,6 +1,7 @@
 """The flow that validates pools, on a real server: it decides, keeps, and publishes a report."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.flows import load_flow_from_entrypoint
@@ -23,7 +24,7 @@ def test_the_flow_keeps_a_policy_and_publishes_its_report(
     project: Path, provider: FakeProvider
 ) -> None:
     two_pools(project, provider)
-    flow = load_flow_from_entrypoint(f"{FLOW}:validate_serving")
+    flow: Any = load_flow_from_entrypoint(f"{FLOW}:validate_serving")
     state = flow("plain", ["drafting"], concurrencies=[1], pairs=6, return_state=True)
     found = state.result()
     assert found["slices"][0]["served_by"] == [{"up_to": 1, "pool": "drafting"}]

@@ -1,0 +1,18 @@
+"""engines: how engines of one's own are started. Profiles render to command lines, with reasons."""
+
+from .flags import Flag, Option, Profile, Variable
+from .launch import Launch, launch_of, profile_type
+from .running import end, running, wait_until_healthy
+
+__all__ = [
+    "Flag",
+    "Launch",
+    "Option",
+    "Profile",
+    "Variable",
+    "end",
+    "launch_of",
+    "profile_type",
+    "running",
+    "wait_until_healthy",
+]

@@ -6,7 +6,7 @@ inside it is of no use in another row.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,11 @@ class SqlEvaluations:
             .order_by(*alike, sa.literal_column("last"))
         )
         with self._database.connection() as connection:
-            found = [dict(row) for row in connection.execute(query).mappings()]
-        return [Counted(**{**row, "last": bool(row["last"])}) for row in found]
+            found: list[dict[str, Any]] = [
+                dict(row) for row in connection.execute(query).mappings()
+            ]
+        # SQLite gives 0 and 1.
+        return [replace(Counted(**row), last=bool(row["last"])) for row in found]
 
     def close(self) -> None:
         """See Evaluations."""

@@ -1,14 +1,19 @@
 """Batch: many items of one step inside one task run, so many at a time.
 
 A place that becomes free is taken by the next item at once. What an item costs to answer is
-decided by its plan, as in any other call of the step; here is only who goes when.
+decided by its plan, as in any other call of the step; here is only who goes when. How many of its
+calls go at once is decided in routing/admission: what is found in a cache waits for nobody.
 """
 
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from contextvars import copy_context
+from functools import partial
+from itertools import count
+from operator import itemgetter
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from prefect.futures import PrefectFuture
@@ -25,6 +30,7 @@ from ..settings import settings
 from ..tracing.batch_progress import progress
 from ..tracing.prefect_ui import conclude_batch
 from .body import answered, answered_async
+from .hands import hands
 from .spec import StepSpec
 from .step_task import StepTask
 
@@ -34,6 +40,9 @@ T = TypeVar("T")
 
 Item: TypeAlias = Mapping[str, Any]
 """The arguments of one item, by name."""
+
+_NUMBERS = count(1)
+"""Name the batches of this process."""
 
 
 class BatchTask(StepTask[P, R]):
@@ -77,26 +86,28 @@ def batch_body(spec: StepSpec[Any], prompt: Callable[..., Any]) -> Callable[...,
     """Return the function that Prefect runs for a batch: async if the prompt function is."""
     if inspect.iscoroutinefunction(prompt):
 
-        async def answer_async(item: Item) -> Answer[Any]:
-            return await answered_async(
-                spec, prompt, *parameters_to_args_kwargs(prompt, dict(item))
-            )
+        async def answer_async(batch: int, item: Item) -> Answer[Any]:
+            args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
+            return await answered_async(spec, prompt, args, kwargs, batch)
 
         async def run_async(items: list[dict[str, Any]]) -> Any:
-            with expecting(len(items)), progress(spec.name, len(items)) as ended:
-                found = await each_async(answer_async, items, _places(), ended)
-            return _concluded(found, run_async)
+            work, order = partial(answer_async, next(_NUMBERS)), _order(items)
+            with expecting(len(items)), _progress(spec, len(items)) as ended:
+                found = await each_async(work, [items[at] for at in order], _places(), ended)
+            return _concluded(found, order, run_async)
 
         return run_async
 
-    def answer(item: Item) -> Answer[Any]:
+    def answer(batch: int, item: Item) -> Answer[Any]:
         args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
-        return answered(spec, prompt, args, kwargs)
+        return answered(spec, prompt, args, kwargs, batch)
 
     def run(items: list[dict[str, Any]]) -> Any:
-        with expecting(len(items)), progress(spec.name, len(items)) as ended:
-            found = each(answer, items, _places(), ended)
-        return _concluded(found, run)
+        batch, order = next(_NUMBERS), _order(items)
+        work, stop = partial(answer, batch), partial(_stop, batch)
+        with expecting(len(items)), _progress(spec, len(items)) as ended:
+            found = each(work, [items[at] for at in order], _places(), ended, stop)
+        return _concluded(found, order, run)
 
     return run
 
@@ -106,12 +117,13 @@ def each(
     items: Sequence[Item],
     places: int,
     ended: Callable[[bool], None],
+    stop: Callable[[], None] = lambda: None,
 ) -> list[T | Exception]:
     """Do the work for each item, in so many threads. Return results and errors, in order.
 
     Raises ConfigError at once: it would come for every item. After that, or when this thread is
-    interrupted, no further item begins; those under way are waited for. `ended` is told of each
-    item whether it has a result.
+    interrupted, no further item begins and `stop` is called; those under way are waited for.
+    `ended` is told of each item whether it has a result.
     """
     with ThreadPoolExecutor(places, thread_name_prefix="tierflow-batch") as pool:
         under_way = [pool.submit(copy_context().run, work, item) for item in items]
@@ -122,6 +134,7 @@ def each(
                 ended(future.exception() is None)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            stop()
             raise
     found: list[T | Exception] = []
     for future in under_way:
@@ -162,11 +175,27 @@ async def each_async(
     return [found[at] for at in range(len(items))]
 
 
+def _order(items: Sequence[Item]) -> Sequence[int]:
+    """Return in which order the items begin, as places in `items`: as they were given."""
+    return range(len(items))
+
+
 def _places() -> int:
     return settings().batch.concurrency
 
 
-def _concluded(found: Sequence[Answer[Any] | Exception], body: Callable[..., Any]) -> Any:
+def _stop(batch: int) -> None:
+    hands().admissions.end(batch)
+
+
+def _progress(spec: StepSpec[Any], total: int) -> AbstractContextManager[Callable[[bool], None]]:
+    return progress(spec.name, total, lambda: hands().admissions.limit_of(spec.name))
+
+
+def _concluded(
+    began: Sequence[Answer[Any] | Exception], order: Sequence[int], body: Callable[..., Any]
+) -> Any:
+    found = [each_ for _, each_ in sorted(zip(order, began, strict=True), key=itemgetter(0))]
     answers = [each_ for each_ in found if isinstance(each_, Answer)]
     if len(answers) < len(found):
         values = [each_.value if isinstance(each_, Answer) else None for each_ in found]

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from ..errors import AttemptError, AttemptTimeoutError, ProviderDownError
 from ..pools import Pool
-from ..request import Chunk, Reply
+from ..request import Chunk, Reply, Request
 from ..routing import Ask, Place, Placed
+from ..routing.admission import pool_for
 from ..routing.affinity import Sent, Sharing, open_placements
+from ..routing.expecting import sent_tokens
 from ..routing.resilience import Guard, Replicas
 from ..serving import TokenSource
 from ..settings import Deployment, Settings
@@ -50,15 +52,38 @@ class Pools:
         if settings.affinity == "gateway":
             return self._through(_gateway(settings), place)
         pool = self._using(name)
-        barred = [*place.excluded, *self._guard.barred(self.replicas(place.deployment))]
+        if settings.prefill_lane is not None:
+            lane = self._using(pool_for(name, settings, pool.uncached(place)))
+            if lane is not pool and (placed := self._placed(lane, place)) is not None:
+                return placed
+        return self._placed(pool, place)
+
+    def uncached(self, deployment: Deployment, request: Request) -> int:
+        """Return how many tokens of a request would be read anew. As `place`, it may take long."""
+        if not deployment.pool or self._settings.pools[deployment.pool].affinity == "gateway":
+            return sent_tokens(request)
+        return self._using(deployment.pool).uncached(Place(deployment, request))
+
+    def queue(self, deployment: Deployment) -> tuple[float, float] | None:
+        """Return how many requests wait in the engines of a deployment's pool, and since when.
+
+        None where nobody has told, or nobody could.
+        """
+        pool = self._in_use.get(deployment.pool or "")
+        return None if pool is None else pool.queue
+
+    def _placed(self, pool: PoolInUse, place: Place) -> Placed | None:
+        known = {each.instance: each for each in map(place.deployment.at, pool.members)}
+        barred = [*place.excluded, *self._guard.barred(known)]
         while (chosen := pool.place(place, barred)) is not None:
             placement, chain = chosen
             replica = place.deployment.at(placement.replica)
             probe = self._guard.probe(replica, place.lease_s)
             if probe is not None:
                 if self._sharing is not None and not pool.is_precise:
-                    self._sharing.sent(Sent(name, placement.replica, chain.hashes))
-                return Placed(replica, placement.cached_tokens, placement.ticket, probe)
+                    self._sharing.sent(Sent(pool.name, placement.replica, chain.hashes))
+                cached, ticket = placement.cached_tokens, placement.ticket
+                return Placed(replica, cached, ticket, probe, pool=pool.name)
             # Another call tries whether it is well again.
             pool.fleet.failed(placement.ticket)
             barred.append(placement.replica)
@@ -128,7 +153,8 @@ class Pools:
         return None if probe is None else Placed(replica, probe=probe, headers=hints(place.session))
 
     def _pool_of(self, ask: Ask) -> PoolInUse:
-        return self._using(ask.deployment.pool or "")
+        by = ask.placed.pool if ask.placed is not None else ""
+        return self._using(by or ask.deployment.pool or "")
 
     def _using(self, name: str) -> PoolInUse:
         if (pool := self._in_use.get(name)) is not None:

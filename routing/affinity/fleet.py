@@ -128,6 +128,13 @@ class Fleet:
                 self._arrive(lost)
             return Placement(member.name, uncached, cached, self._tickets)
 
+    def uncached(self, chain: BlockChain) -> int:
+        """Return how many tokens of a request the replica that holds most of it would read."""
+        with self._lock:
+            levels, _ = self._index.levels(chain, self._all)
+            depth = max((depth for depth, slots in levels if slots), default=0)
+            return chain.tokens - chain.cached_tokens(depth)
+
     def began(self, ticket: int) -> None:
         """Note that the first token came, so the replica has read the request."""
         with self._lock:

@@ -38,7 +38,7 @@ _ONE_SHOT = 8192
 _LENGTHS = {16: 24, 64: 12, 128: 8, 256: 4}
 """Tokens of a reply, and how many items have such replies."""
 _WRITERS, _WRITTEN = 4, 400
-_PROMPT_CHARACTERS = 19_000
+_PROMPT_CHARACTERS = 23_000
 _JOINS_AFTER_S = 3.0
 
 _console = Console(stderr=True)
@@ -94,7 +94,7 @@ def measure(cap: int, chunk: int, repeats: int, seed: int) -> dict[str, Any]:
             finally:
                 close_hands()
             joined = asyncio.run(_joined(one_shot, chunked, repeats, random.Random(seed)))
-    return _figures(rates, *joined)
+    return figures(rates, *joined)
 
 
 def _engine(model: Path, chunk: int) -> Vllm:
@@ -189,14 +189,14 @@ async def _join(client: LoadClient, prompt: str, chance: random.Random) -> Joine
         raise NoEngineError(f"The engine failed a request: {asked.failed[0]}.")
     *written, reader = asked.timed
     until_s = _JOINS_AFTER_S + reader.ttft_s
-    gaps = sorted(gap for each in written for gap in _gaps_within(each, _JOINS_AFTER_S, until_s))
+    gaps = sorted(gap for each in written for gap in gaps_within(each, _JOINS_AFTER_S, until_s))
     if not gaps:
         raise NoEngineError("Nobody was writing any more when the prompt came.")
     p99 = gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
     return Joined(reader.ttft_s, p99, reader.input_tokens)
 
 
-def _gaps_within(timed: Timed, since_s: float, until_s: float) -> list[float]:
+def gaps_within(timed: Timed, since_s: float, until_s: float) -> list[float]:
     """Return the gaps of a reply that overlap with a time, in seconds since it was sent."""
     at, found = timed.ttft_s, list[float]()
     for gap in timed.gaps_s:
@@ -216,9 +216,10 @@ def _text() -> str:
     return "".join(path.read_text(errors="ignore") for path in library)
 
 
-def _figures(
+def figures(
     rates: Sequence[tuple[float, float]], one_shot: Sequence[Joined], chunked: Sequence[Joined]
 ) -> dict[str, Any]:
+    """Return the figures of rounds. `rates`: tokens a second, continuous and static."""
     pairs = list(zip(one_shot, chunked, strict=True))
     gap: Callable[[Joined], float] = lambda each: each.p99_gap_s  # noqa: E731
     return {

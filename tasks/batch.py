@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from functools import partial
 from itertools import count
-from operator import itemgetter
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from prefect.futures import PrefectFuture
@@ -31,6 +30,7 @@ from ..tracing.batch_progress import progress
 from ..tracing.prefect_ui import conclude_batch
 from .body import answered, answered_async
 from .hands import hands
+from .ordering import Turns
 from .spec import StepSpec
 from .step_task import StepTask
 
@@ -91,23 +91,24 @@ def batch_body(spec: StepSpec[Any], prompt: Callable[..., Any]) -> Callable[...,
             return await answered_async(spec, prompt, args, kwargs, batch)
 
         async def run_async(items: list[dict[str, Any]]) -> Any:
-            work, order = partial(answer_async, next(_NUMBERS)), _order(items)
+            work = partial(answer_async, next(_NUMBERS))
             with expecting(len(items)), _progress(spec, len(items)) as ended:
-                found = await each_async(work, [items[at] for at in order], _places(), ended)
-            return _concluded(found, order, run_async)
+                found = await each_async(work, items, _places(), ended)
+            return _concluded(found, run_async)
 
         return run_async
 
-    def answer(batch: int, item: Item) -> Answer[Any]:
-        args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
-        return answered(spec, prompt, args, kwargs, batch)
-
     def run(items: list[dict[str, Any]]) -> Any:
-        batch, order = next(_NUMBERS), _order(items)
-        work, stop = partial(answer, batch), partial(_stop, batch)
+        batch, turns = next(_NUMBERS), Turns(spec, prompt, items)
+
+        def answer(item: Item) -> Answer[Any]:
+            args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
+            return answered(spec, turns.prompt(item), args, kwargs, batch)
+
         with expecting(len(items)), _progress(spec, len(items)) as ended:
-            found = each(work, [items[at] for at in order], _places(), ended, stop)
-        return _concluded(found, order, run)
+            stop = partial(_stop, batch)
+            found = turns.back(each(answer, turns.items, _places(), ended, stop))
+        return _concluded(found, run)
 
     return run
 
@@ -175,11 +176,6 @@ async def each_async(
     return [found[at] for at in range(len(items))]
 
 
-def _order(items: Sequence[Item]) -> Sequence[int]:
-    """Return in which order the items begin, as places in `items`: as they were given."""
-    return range(len(items))
-
-
 def _places() -> int:
     return settings().batch.concurrency
 
@@ -192,10 +188,7 @@ def _progress(spec: StepSpec[Any], total: int) -> AbstractContextManager[Callabl
     return progress(spec.name, total, lambda: hands().admissions.limit_of(spec.name))
 
 
-def _concluded(
-    began: Sequence[Answer[Any] | Exception], order: Sequence[int], body: Callable[..., Any]
-) -> Any:
-    found = [each_ for _, each_ in sorted(zip(order, began, strict=True), key=itemgetter(0))]
+def _concluded(found: Sequence[Answer[Any] | Exception], body: Callable[..., Any]) -> Any:
     answers = [each_ for each_ in found if isinstance(each_, Answer)]
     if len(answers) < len(found):
         values = [each_.value if isinstance(each_, Answer) else None for each_ in found]

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from ..caching.prefix import Keeper, Lead
 from ..caching.prefix.keeper import PEEK_S
-from ..caching.prefix.warmth import MOST_WAIT_S
 from ..request import Chunk, Reply
 from ..routing import Ask, ModelClient, OnChunk
 from .waiting import wait_for
@@ -52,14 +51,13 @@ class _Turn:
         outlook = keeper.outlook(self._call)
         self._plan, self.undecided = outlook.plan, outlook.undecided
         self._lead: Lead | None = None
-        patience_s = ask.timeout_s or ask.tier.tier.timeout_s
         self._began = time.monotonic()
-        self._until = self._began + min(MOST_WAIT_S, patience_s)
 
     @property
     def patience_s(self) -> float:
         """How long this call still waits for others."""
-        return max(0.0, self._until - time.monotonic())
+        most_s = min(self._plan.most_wait_s, self._ask.timeout_s or self._ask.tier.tier.timeout_s)
+        return max(0.0, self._began + most_s - time.monotonic())
 
     def decide(self) -> None:
         """Plan again: the step's next call was seen, or does not come."""

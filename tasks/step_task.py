@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Generator, Iterable, Sized
+from collections.abc import Generator, Iterable, Mapping, Sized
 from contextlib import contextmanager, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
@@ -18,6 +18,7 @@ from ..tracing import set_up
 from ..tracing.joining import within
 from ..tracing.prefect_ui import report_at_end
 from ..tracing.workflow import enter_workflow
+from .ordering import Turns, map_turns, permuted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,7 +69,20 @@ class StepTask(Task[P, R]):
         def map(self, *args: Any, **kwargs: Any) -> Any:
             """Hand a call for each item to the flow's task runner; each knows how many follow."""
             with _in_its_flow(), expecting(mapped_calls((*args, *kwargs.values()))):
-                return super().map(*args, **kwargs)
+                turns = self._turns(args, kwargs)
+                if turns is None:
+                    return super().map(*args, **kwargs)
+                args, kwargs = permuted(turns.order, args, kwargs)
+                futures: Any = super().map(*args, **kwargs)
+                return type(futures)(turns.back(futures))
+
+        def _turns(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Turns | None:
+            """Return the order of a map's calls; None for that of its arguments."""
+            # Only a step itself has these; its batch is mapped over lists of items.
+            spec, prompt = getattr(self, "spec", None), getattr(self, "prompt", None)
+            if spec is None or prompt is None or hasattr(self, "like"):
+                return None
+            return map_turns(spec, prompt, args, kwargs)
 
         def with_options(self, **options: Any) -> Any:
             """Return a copy with other options."""

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
 from tierflow.cli import cli
+from tierflow.pools import Affinity
 from tierflow.settings import settings
+from tierflow.tasks.pools import hints
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -68,6 +71,27 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.telemetry.capture_content == "no_content"
     assert loaded.evaluations.reject_below == {"helpful": 0.3}
     assert loaded.evaluations.sinks["langfuse"].key_env == "LANGFUSE_SECRET_KEY"
+
+
+SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text", re.findall(r"^```toml\n(.*?)^```", SERVING, re.MULTILINE | re.DOTALL)
+)
+def test_the_pools_of_the_page_on_serving_load(project: Path, text: str) -> None:
+    (project / "tierflow.toml").write_text(text, encoding="utf-8")
+
+    pool = settings().pools["llama"]
+
+    assert len(pool.replicas) == 2
+
+
+def test_the_page_on_serving_names_what_is_sent_and_every_affinity() -> None:
+    named = {name.lower() for name in re.findall(r"`([xX]-[\w-]+)`", SERVING)}
+
+    assert named <= {name.lower() for name in hints("run-1")}
+    assert set(get_args(Affinity)) == set(re.findall(r'^\| `"(\w+)"` \|', SERVING, re.MULTILINE))
 
 
 @pytest.mark.parametrize(

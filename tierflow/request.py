@@ -181,7 +181,7 @@ class CachePlan:
     long it is kept, as the provider writes it; None where there is no choice. `cache_key`:
     OpenAI's `prompt_cache_key`. `key`: names prefix and deployment, for who writes it first.
     `ttl_s`: seconds it stays readable after its last use. `warm_up`: parallel calls gain by
-    waiting for the first. `reason`: one line, no prompt text.
+    waiting for the first, `most_wait_s` seconds at most. `reason`: one line, no prompt text.
     """
 
     dialect: PromptCacheDialect = "none"
@@ -191,6 +191,7 @@ class CachePlan:
     key: str = ""
     ttl_s: float = 0.0
     warm_up: bool = False
+    most_wait_s: float = 30.0
     reason: str = ""
 
 

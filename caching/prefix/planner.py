@@ -13,8 +13,13 @@ from ...request import CachePlan
 from ...tracing import Prices
 from .fingerprint import Boundary
 from .vendors import Vendor
+from .warmth import MOST_WAIT_S
 
 MOST_MARKS = 4
+_READ_PER_S = 4000.0
+"""Tokens of a prompt that an engine reads in a second, at least: it holds them from then on. The
+first call's whole reply is not waited for."""
+
 _HOUR_S = 3600.0
 
 Ttl: TypeAlias = Literal["5m", "1h", "30m"]
@@ -119,6 +124,7 @@ def _automatic(prefix: Prefix) -> tuple[CachePlan, float]:
         key=longest.key,
         ttl_s=vendor.ttl_s,
         warm_up=is_long,
+        most_wait_s=longest.tokens / _READ_PER_S if vendor.is_own else MOST_WAIT_S,
         reason="the provider keeps it unasked; there is nothing to mark"
         if is_long
         else f"kept unasked if it has {prefix.min_tokens} tokens, which is not sure",

@@ -2,20 +2,19 @@
 
 from .admissions import Admissions, Waiting
 from .lanes import LaneName, Lanes, lanes_of, pool_for
-from .limiter import FIRST, Limiter
+from .limiter import Limiter
+from .lines import Lines, Waiter
 from .stays import Finding, Sample, Stays
-from .turns import Turns, Waiter
 
 __all__ = [
-    "FIRST",
     "Admissions",
     "Finding",
     "LaneName",
     "Lanes",
     "Limiter",
+    "Lines",
     "Sample",
     "Stays",
-    "Turns",
     "Waiter",
     "Waiting",
     "lanes_of",

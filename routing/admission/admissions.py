@@ -1,7 +1,7 @@
 """Admissions: which of the calls that batches want to make may go, in this process. Never waits.
 
 Each deployment has a limit (limiter.py) that all batches of the process share, and gives places out
-in turn (turns.py). Carries out the deciding part of Seated; drivers do the waiting.
+in turn (lines.py). Carries out the deciding part of Seated; drivers do the waiting.
 """
 
 import math
@@ -21,8 +21,8 @@ from ..effects import Ask, Seat, Seated, Standing
 from ..expecting import sent_tokens
 from .lanes import Lanes, lanes_of
 from .limiter import MOST_HOLD_S, Limiter
+from .lines import Lines, Waiter
 from .stays import Sample
-from .turns import Turns, Waiter
 
 
 def _all_uncached(_: Deployment, request: Request) -> int:
@@ -39,7 +39,7 @@ class _Desk:
 
     limiter: Limiter
     lanes: Lanes
-    turns: Turns = field(default_factory=Turns)
+    lines: Lines = field(default_factory=Lines)
     under_way: dict[int, "_UnderWay"] = field(default_factory=dict[int, "_UnderWay"])
     reading: int = 0
     told_at: float = -math.inf
@@ -117,7 +117,7 @@ class Admissions:
             lane = desk.lanes.lane(tokens)
             reads = tokens if lane == "prefill" else 0
             waiter = Waiter(next(self._numbers), step, reads, lane, seated.batch)
-            desk.turns.join(waiter, again=seated.again)
+            desk.lines.join(waiter, again=seated.again)
             self._asked_last[step] = deployment.name
             self._futures[waiter.number] = future
         waiting = Waiting(deployment, waiter, self._clock() + seated.most_wait_s, future)
@@ -145,11 +145,11 @@ class Admissions:
             unwanted = [
                 (desk, waiter)
                 for desk in self._desks.values()
-                for waiter in desk.turns.of_batch(batch)
+                for waiter in desk.lines.of_batch(batch)
             ]
             futures = [self._futures.pop(waiter.number) for _, waiter in unwanted]
             for desk, waiter in unwanted:
-                desk.turns.leave(waiter)
+                desk.lines.leave(waiter)
         for future in futures:
             future.set_exception(CancelledError())
 
@@ -158,7 +158,7 @@ class Admissions:
         with self._lock:
             is_seated = self._futures.pop(waiting.waiter.number, None) is None
             if not is_seated:
-                self._desk(waiting.deployment).turns.leave(waiting.waiter)
+                self._desk(waiting.deployment).lines.leave(waiting.waiter)
         if is_seated:
             self.leave(waiting.waiter.number)
 
@@ -170,7 +170,7 @@ class Admissions:
                 return
             del seat.desk.under_way[ticket]
             seat.desk.reading -= seat.waiter.tokens
-            seat.desk.turns.ended(seat.waiter.step)
+            seat.desk.lines.ended(seat.waiter.step)
         self._give_out(seat.desk)
 
     def began(self, ask: Ask) -> None:
@@ -226,7 +226,7 @@ class Admissions:
         with self._lock:
             desks = [self._desk(each.deployment) for each in standings]
             return tuple(
-                replace(each, crowd=(len(desk.under_way) + len(desk.turns)) / desk.limiter.places)
+                replace(each, crowd=(len(desk.under_way) + len(desk.lines)) / desk.limiter.places)
                 for each, desk in zip(standings, desks, strict=True)
             )
 
@@ -248,7 +248,7 @@ class Admissions:
         now, seated = self._clock(), list[tuple[Future[Seat], Seat]]()
         with self._lock:
             while len(desk.under_way) < desk.limiter.places and not desk.limiter.hold_s(now):
-                waiter = desk.turns.next(lambda tokens: desk.lanes.fits(tokens, desk.reading))
+                waiter = desk.lines.next(lambda tokens: desk.lanes.fits(tokens, desk.reading))
                 if waiter is None:
                     break
                 at_once = len(desk.under_way) + 1

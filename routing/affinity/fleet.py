@@ -9,21 +9,30 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from math import inf
 from threading import Lock
+from typing import NamedTuple
 
 from .backlog import Backlog, Pace
-from .blocks import BlockChain
-from .index import BlockIndex
+from .blocks import ROOT, BlockChain, next_hash
+from .index import BlockIndex, Level
 from .sessions import Sessions
+from .shares import Shares
 
 _MOST_UNDER_WAY = 65_536
 _PIN_SHARE = 0.05
 """A pin is kept to if that costs no more than this share of reading all of the request."""
 
-_MOST_COMPARED = 64
+_EQUAL_S = 1e-9
+_FEW = 4
+_MOST_COMPARED = 32
+_GROUPS = 32
+_MARGIN = 0.25
+_TRUST = 0.25
+_TRUST_MEMORY = 32
 _WORD = (1 << 64) - 1
 _ODD = 0x9E3779B97F4A7C15
+_GROUP_SEEDS = [next_hash(ROOT, bytes([group])) for group in range(_GROUPS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +49,22 @@ class Placement:
 class _Member:
     name: str
     slot: int
-    seed: int
     backlog: Backlog
     listed_at: float = 0.0
     """By what it stands in the list of busy ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class _UnderWay:
-    member: _Member
-    blocks: tuple[int, ...]
+class _Match(NamedTuple):
+    """How many blocks of a chain a replica seems to hold, and how many of them surely."""
+
     held: int
-    """How many of the blocks it held."""
+    sure: int
+
+
+class _UnderWay(NamedTuple):
+    member: _Member
+    chain: BlockChain
+    match: _Match
     arrival: int
     """When it had read the first of them, by the index."""
 
@@ -77,11 +90,16 @@ class Fleet:
         self._lock = Lock()
         self._index = BlockIndex(index_blocks)
         self._sessions = Sessions(session_ttl_s)
+        self._shares = Shares()
         self._pace = Pace()
+        # How likely a replica still holds what the index is not sure of.
+        self._trust = _TRUST
         self._members: dict[str, _Member] = {}
         self._slots: list[_Member | None] = []
+        self._seeds: list[int] = []
         self._all = 0
         self._idle = 0
+        self._groups = [0] * _GROUPS
         # (done_at, slot) of those that read, the first to be done first.
         self._busy: list[tuple[float, int]] = []
         self._under_way: OrderedDict[int, _UnderWay] = OrderedDict()
@@ -113,16 +131,16 @@ class Fleet:
                 return None
             self._settle(now)
             self._tickets += 1
-            member, depth = self._best(chain, among, session, now)
+            member, match = self._best(chain, among, session, now)
             if session:
                 self._sessions.pin(session, member.name, now)
-            cached = chain.cached_tokens(depth)
+            cached = chain.cached_tokens(match.held if self._trust > 0.5 else match.sure)
             uncached = chain.tokens - cached
-            arrival = self._index.arrival(member.slot, chain.hashes[0]) if depth else 0
+            arrival = self._index.arrival(member.slot, chain.hashes[0]) if match.held else 0
             self._index.sent(member.slot, chain.hashes)
             member.backlog.sent(self._tickets, uncached, now)
             self._list(member, now)
-            self._under_way[self._tickets] = _UnderWay(member, chain.hashes, depth, arrival)
+            self._under_way[self._tickets] = _UnderWay(member, chain, match, arrival)
             if len(self._under_way) > _MOST_UNDER_WAY:
                 _, lost = self._under_way.popitem(last=False)
                 self._arrive(lost)
@@ -131,9 +149,9 @@ class Fleet:
     def uncached(self, chain: BlockChain) -> int:
         """Return how many tokens of a request the replica that holds most of it would read."""
         with self._lock:
-            levels, _ = self._index.levels(chain, self._all)
-            depth = max((depth for depth, slots in levels if slots), default=0)
-            return chain.tokens - chain.cached_tokens(depth)
+            # The least comes first, and each level is of somebody.
+            most = self._index.levels(chain, self._all)[-1]
+            return chain.tokens - chain.cached_tokens(most.depth)
 
     def began(self, ticket: int) -> None:
         """Note that the first token came, so the replica has read the request."""
@@ -153,9 +171,9 @@ class Fleet:
                 now = self._clock()
                 way.member.backlog.ended(ticket, now)
                 self._list(way.member, now)
-                if cached_tokens == 0 and way.arrival:
-                    self._index.missed(way.member.slot, way.arrival)
-                self._index.arrived(way.member.slot, way.blocks)
+                if cached_tokens is not None:
+                    self._compare(way, cached_tokens)
+                self._index.arrived(way.member.slot, way.chain.hashes)
 
     def failed(self, ticket: int) -> None:
         """Note that a request failed: what was sent is not held there."""
@@ -164,7 +182,7 @@ class Fleet:
                 now = self._clock()
                 way.member.backlog.failed(ticket, now)
                 self._list(way.member, now)
-                self._index.lost(way.member.slot, way.blocks, way.held)
+                self._index.lost(way.member.slot, way.chain.hashes, way.match.held)
 
     def sent_elsewhere(self, name: str, blocks: tuple[int, ...]) -> None:
         """Note what another process sent to a replica. For pools without events."""
@@ -200,13 +218,16 @@ class Fleet:
     def _join(self, name: str) -> None:
         if None not in self._slots:
             self._slots.append(None)
+            self._seeds.append(0)
         slot = self._slots.index(None)
-        seed = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+        seed = next_hash(ROOT, name.encode())
         now = self._clock()
-        member = _Member(name, slot, seed, Backlog(Pace(self._pace), now))
+        member = _Member(name, slot, Backlog(Pace(self._pace), now))
         self._slots[slot] = self._members[name] = member
+        self._seeds[slot] = seed
         self._all |= 1 << slot
         self._idle |= 1 << slot
+        self._groups[seed % _GROUPS] |= 1 << slot
 
     def _leave(self, member: _Member) -> None:
         self._unlist(member)
@@ -214,6 +235,7 @@ class Fleet:
         self._slots[member.slot] = None
         self._all &= ~(1 << member.slot)
         self._idle &= ~(1 << member.slot)
+        self._groups[self._seeds[member.slot] % _GROUPS] &= ~(1 << member.slot)
         self._index.forget(member.slot)
 
     def _is_here(self, member: _Member) -> bool:
@@ -221,12 +243,21 @@ class Fleet:
 
     def _arrive(self, way: _UnderWay) -> None:
         if self._is_here(way.member):
-            self._index.arrived(way.member.slot, way.blocks)
+            self._index.arrived(way.member.slot, way.chain.hashes)
 
     def _member(self, slot: int) -> _Member:
         member = self._slots[slot]
         assert member is not None, "a slot in use has no member"  # noqa: S101
         return member
+
+    def _compare(self, way: _UnderWay, cached_tokens: int) -> None:
+        """Learn from what the engine had cached whether it is as we think."""
+        if cached_tokens == 0 and way.arrival:
+            self._index.missed(way.member.slot, way.arrival)
+        sure, held = map(way.chain.cached_tokens, (way.match.sure, way.match.held))
+        if held > sure:
+            there = min(1.0, max(0.0, (cached_tokens - sure) / (held - sure)))
+            self._trust += (there - self._trust) / _TRUST_MEMORY
 
     def _settle(self, now: float) -> None:
         """Take those that are done reading from the list of busy ones."""
@@ -248,33 +279,101 @@ class Fleet:
         if not self._idle >> member.slot & 1:
             del self._busy[bisect_left(self._busy, (member.listed_at, member.slot))]
 
-    def _best(self, chain: BlockChain, among: int, session: str, now: float) -> tuple[_Member, int]:
-        """Return who gets it, and how many of its blocks they hold."""
-        levels, telling = self._index.levels(chain, among)
-        per_token_s = self._weight / self._pace.per_s
-        best, best_depth, best_s = 0, 0, float("inf")
+    def _best(
+        self, chain: BlockChain, among: int, session: str, now: float
+    ) -> tuple[_Member, _Match]:
+        """Return who gets it, and what of it they hold."""
+        levels = self._index.levels(chain, among)
+        # What nobody has read is of no other request yet.
+        self._shares.count(chain.hashes[: levels[-1].depth], len(self._members))
+        wanted = self._wanted(chain, among)
+        slots, cost_s = self._cheapest(chain, levels, wanted, now)
+        name = self._sessions.of(session, now) if session else None
+        pinned = self._members.get(name) if name is not None else None
+        if pinned is not None and among >> pinned.slot & 1:
+            match = self._match(pinned.slot, chain, _depth_of(pinned.slot, levels))
+            stay_s = max(0.0, pinned.backlog.done_at - now) + self._reading_s(chain, match, wanted)
+            if stay_s <= cost_s + _PIN_SHARE * self._weight * chain.tokens / self._pace.per_s:
+                return pinned, match
+        slot = self._ranked_first(slots, self._telling(chain, levels, wanted))
+        return self._member(slot), self._match(slot, chain, _depth_of(slot, levels))
+
+    def _cheapest(
+        self, chain: BlockChain, levels: Sequence[Level], wanted: Sequence[int], now: float
+    ) -> tuple[int, float]:
+        """Return the slots that cost least, and how many seconds that is.
+
+        Of all that hold equally much only the one with the least to read can be it.
+        """
+        best, best_s = 0, float(inf)
         for depth, slots in reversed(levels):
-            reading_s = per_token_s * (chain.tokens - chain.cached_tokens(depth))
-            if reading_s >= best_s:
+            least_s = self._reading_s(chain, _Match(depth, depth), wanted)
+            if least_s > best_s + _EQUAL_S:
                 break
-            if idle := slots & self._idle:
-                best, best_depth, best_s = idle, depth, reading_s
+            for some, wait_s in self._candidates(slots, now):
+                cost_s = wait_s + least_s
+                if depth and some & (some - 1) == 0:
+                    match = self._match(some.bit_length() - 1, chain, depth)
+                    cost_s = wait_s + self._reading_s(chain, match, wanted)
+                if cost_s < best_s - _EQUAL_S:
+                    best, best_s = some, cost_s
+                elif cost_s <= best_s + _EQUAL_S:
+                    best |= some
+        return best, best_s
+
+    def _reading_s(self, chain: BlockChain, match: _Match, wanted: Sequence[int]) -> float:
+        """Return what reading the rest of a chain costs, weighted."""
+        tokens = float(chain.tokens - chain.cached_tokens(match.sure))
+        if match.held > match.sure:
+            tokens -= self._trust * chain.tokens_per_block * (match.held - match.sure)
+        if wanted:
+            free = sum(1 for number in wanted if number >= match.held)
+            tokens -= free * chain.tokens_per_block
+        return self._weight * max(0.0, tokens) / self._pace.per_s
+
+    def _wanted(self, chain: BlockChain, among: int) -> list[int]:
+        """Return which blocks of a chain too few hold, for how many requests have them.
+
+        Whoever does not hold these is not held back by it: sooner or later they will.
+        """
+        replicas, found = among.bit_count(), list[int]()
+        for number, block in enumerate(chain.hashes):
+            worth = self._shares.worth(block, replicas)
+            if worth < 1 + _MARGIN:
                 break
+            if (self._index.holders(block) & among).bit_count() + _MARGIN <= worth:
+                found.append(number)
+        return found
+
+    def _telling(self, chain: BlockChain, levels: Sequence[Level], wanted: Sequence[int]) -> int:
+        """Return the first block that no more than half of the replicas hold, nor are to hold.
+
+        A chain without one tells nothing. Then it is as well to spread.
+        """
+        left = sum(slots.bit_count() for _, slots in levels)
+        half = left // 2
+        for depth, slots in levels:
+            left -= slots.bit_count()
+            if left <= half:
+                number = max(depth, wanted[-1] + 1 if wanted else 0)
+                if number < len(chain.hashes):
+                    return chain.hashes[number]
+                break
+        return self._tickets * _ODD
+
+    def _candidates(self, slots: int, now: float) -> Iterator[tuple[int, float]]:
+        """Yield those of a level that may be the best, and how long they are busy."""
+        if slots.bit_count() <= _FEW:
+            for slot in bits(slots):
+                yield 1 << slot, max(0.0, self._member(slot).backlog.done_at - now)
+        elif idle := slots & self._idle:
+            yield idle, 0.0
+        else:
             done_at, slot = self._first_done(slots)
-            if (cost_s := done_at - now + reading_s) < best_s:
-                best, best_depth, best_s = 1 << slot, depth, cost_s
-        if session and (name := self._sessions.of(session, now)) in self._members:
-            pinned = self._members[name]
-            slack_s = _PIN_SHARE * per_token_s * chain.tokens
-            for depth, slots in levels:
-                if slots >> pinned.slot & 1:
-                    wait_s = max(0.0, pinned.backlog.done_at - now)
-                    reading_s = per_token_s * (chain.tokens - chain.cached_tokens(depth))
-                    if wait_s + reading_s <= best_s + slack_s:
-                        return pinned, depth
-        # What everybody holds tells nothing, and then it is as well to spread.
-        key = telling if telling is not None else self._tickets * _ODD
-        return self._member(self._ranked_first(best, key)), best_depth
+            yield 1 << slot, done_at - now
+
+    def _match(self, slot: int, chain: BlockChain, depth: int) -> _Match:
+        return _Match(depth, self._index.sure(slot, chain, depth))
 
     def _first_done(self, slots: int) -> tuple[float, int]:
         """Return the least busy of slots that are all busy: by them or by the list."""
@@ -284,10 +383,28 @@ class Fleet:
         return next(each for each in self._busy if slots >> each[1] & 1)
 
     def _ranked_first(self, slots: int, key: int) -> int:
-        """Return the first of slots by rendezvous hashing."""
-        if slots & (slots - 1) == 0:
-            return slots.bit_length() - 1
-        return max(bits(slots), key=lambda slot: _mixed(self._member(slot).seed ^ key))
+        """Return the first of slots by rendezvous hashing; of many, by that of their groups."""
+        if slots.bit_count() > _MOST_COMPARED:
+            filled = sum(1 << at for at, group in enumerate(self._groups) if slots & group)
+            slots &= self._groups[_first_of(filled, key, _GROUP_SEEDS)]
+        return _first_of(slots, key, self._seeds)
+
+
+def _first_of(slots: int, key: int, seeds: Sequence[int]) -> int:
+    """Return the slot whose seed comes first beside a key. Rendezvous hashing, Thaler 1998."""
+    first, highest = 0, -1
+    while slots:
+        slot = (slots & -slots).bit_length() - 1
+        slots &= slots - 1
+        # The high bits of the product depend on all bits of both.
+        score = (seeds[slot] ^ key) * _ODD & _WORD
+        if score > highest:
+            first, highest = slot, score
+    return first
+
+
+def _depth_of(slot: int, levels: Sequence[Level]) -> int:
+    return next(depth for depth, slots in levels if slots >> slot & 1)
 
 
 def bits(slots: int) -> Iterator[int]:
@@ -296,11 +413,3 @@ def bits(slots: int) -> Iterator[int]:
         lowest = slots & -slots
         yield lowest.bit_length() - 1
         slots ^= lowest
-
-
-def _mixed(word: int) -> int:
-    """Spread a word's bits over 64. Source: the finaliser of MurmurHash3."""
-    word &= _WORD
-    word = (word ^ word >> 33) * 0xFF51AFD7ED558CCD & _WORD
-    word = (word ^ word >> 33) * 0xC4CEB9FE1A85EC53 & _WORD
-    return word ^ word >> 33

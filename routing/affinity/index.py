@@ -18,19 +18,26 @@ class Level(NamedTuple):
     slots: int
 
 
+_SURE_PART = 4
+"""The newest quarter of what was sent is surely there; the index is that much larger."""
+
+
 class BlockIndex:
     """Blocks and their holders.
 
-    A slot is approximate until events tell of it: it is thought to hold the newest
-    `blocks_per_slot` of what was sent to it. Then it holds what events say, and what is on its way.
+    A slot is approximate until events tell of it: then it is thought to hold the newest
+    `blocks_per_slot` of what was sent to it, and surely the newest quarter. After that it holds
+    what events say, and what is on its way.
     """
 
     def __init__(self, blocks_per_slot: int) -> None:
+        self._sure_most = max(1, blocks_per_slot // _SURE_PART)
         self._most = blocks_per_slot
         self._holders: dict[int, int] = {}
         # Of approximate slots the block that was not sent for longest is first. Beside each stands
         # after how many arrivals it was read last; 0: it is on its way.
         self._held: dict[int, OrderedDict[int, int]] = {}
+        self._doubtful: dict[int, OrderedDict[int, int]] = {}
         self._arrivals = 0
         # Of precise slots: how many requests under way bring a block.
         self._coming: dict[int, dict[int, int]] = {}
@@ -40,34 +47,36 @@ class BlockIndex:
 
     def held(self, slot: int) -> int:
         """Return how many blocks a slot holds."""
-        return len(self._held.get(slot, ()))
+        return len(self._held.get(slot, ())) + len(self._doubtful.get(slot, ()))
 
     def holders(self, block: int) -> int:
         """Return the slots that hold a block, a bit each."""
         return self._holders.get(block, 0)
 
-    def levels(self, chain: BlockChain, among: int) -> tuple[list[Level], int | None]:
-        """Part the slots `among` by how much of a chain they hold, the least first.
-
-        Beside it stands the first block that no more than half of them hold: what many hold says
-        little about a request. None: there is no such block.
-        """
+    def levels(self, chain: BlockChain, among: int) -> list[Level]:
+        """Part the slots `among` by how much of a chain they hold, the least first."""
         found: list[Level] = []
-        telling: int | None = None
-        half = among.bit_count() // 2
         level, depth, holders = among, 0, self._holders
         for block in chain.hashes:
             deeper = holders.get(block, 0) & level
             if deeper != level:
                 found.append(Level(depth, level ^ deeper))
-                if telling is None and deeper.bit_count() <= half:
-                    telling = block
                 level = deeper
                 if not level:
-                    return found, telling
+                    return found
             depth += 1
         found.append(Level(depth, level))
-        return found, telling
+        return found
+
+    def sure(self, slot: int, chain: BlockChain, depth: int) -> int:
+        """Return how many of the first `depth` blocks of a chain a slot surely holds."""
+        doubtful = self._doubtful.get(slot)
+        if not doubtful:
+            return depth
+        for number, block in enumerate(chain.hashes[:depth]):
+            if block in doubtful:
+                return number
+        return depth
 
     def sent(self, slot: int, blocks: tuple[int, ...]) -> None:
         """Expect a slot to hold these from now on."""
@@ -75,8 +84,10 @@ class BlockIndex:
         if coming is None:
             self._touch(slot, blocks)
             return
-        bit = 1 << slot
+        bit, held = 1 << slot, self._held.setdefault(slot, OrderedDict())
         for block in blocks:
+            if block in held:
+                continue
             coming[block] = coming.get(block, 0) + 1
             self._holders[block] = self._holders.get(block, 0) | bit
 
@@ -90,37 +101,41 @@ class BlockIndex:
 
     def arrival(self, slot: int, block: int) -> int:
         """Return when an approximate slot read a block last, as a number that grows; 0: never."""
-        held = self._held.get(slot)
-        return 0 if held is None or slot in self._coming else held.get(block, 0)
+        if slot in self._coming:
+            return 0
+        return next((part[block] for part in self._parts(slot) if block in part), 0)
 
     def missed(self, slot: int, arrival: int) -> None:
         """Take it that an approximate slot lost a block of that arrival, and so all that is older.
 
         That is what an engine does that is full; one that started anew has lost the newer ones too.
         """
-        held = self._held.get(slot)
-        if slot in self._coming or not held:
-            return
-        while held and next(iter(held.values())) <= arrival:
-            block, _ = held.popitem(last=False)
-            self._clear_bit(slot, block)
+        for part in self._parts(slot) if slot not in self._coming else ():
+            while part and next(iter(part.values())) <= arrival:
+                block, _ = part.popitem(last=False)
+                self._clear_bit(slot, block)
 
     def lost(self, slot: int, blocks: tuple[int, ...], new: int) -> None:
         """Take back `sent`. Approximate slots lose the blocks from `new` on, which it added."""
         if slot in self._coming:
             self._no_longer_coming(slot, blocks)
-        elif held := self._held.get(slot):
+            return
+        for part in self._parts(slot):
             for block in blocks[new:]:
-                if block in held:
-                    del held[block]
+                if part.pop(block, None) is not None:
                     self._clear_bit(slot, block)
 
     def stored(self, slot: int, blocks: Iterable[int]) -> None:
         """Note by an event that a slot holds these. From the first one on only events count."""
         self._be_precise(slot)
-        held, bit = self._held.setdefault(slot, OrderedDict()), 1 << slot
+        held, bit, coming = (
+            self._held.setdefault(slot, OrderedDict()),
+            1 << slot,
+            self._coming[slot],
+        )
         for block in blocks:
             held[block] = 0
+            coming.pop(block, None)
             self._holders[block] = self._holders.get(block, 0) | bit
 
     def removed(self, slot: int, blocks: Iterable[int]) -> None:
@@ -141,22 +156,34 @@ class BlockIndex:
 
     def forget(self, slot: int) -> None:
         """Forget all of a slot, which may then be another replica's."""
-        for block in (*self._held.pop(slot, ()), *self._coming.pop(slot, ())):
-            self._clear_bit(slot, block)
+        for part in (self._held, self._doubtful, self._coming):
+            for block in part.pop(slot, ()):
+                self._clear_bit(slot, block)
+
+    def _parts(self, slot: int) -> list[OrderedDict[int, int]]:
+        return [part[slot] for part in (self._doubtful, self._held) if slot in part]
 
     def _touch(self, slot: int, blocks: tuple[int, ...], arrival: int = 0) -> None:
-        held, holders, bit = self._held.setdefault(slot, OrderedDict()), self._holders, 1 << slot
+        held = self._held.setdefault(slot, OrderedDict())
+        doubtful = self._doubtful.setdefault(slot, OrderedDict())
+        holders, bit = self._holders, 1 << slot
         # Backwards, as engines do it: without its beginning the end of a prompt is of no use.
         for block in reversed(blocks):
             if block in held:
                 held.move_to_end(block)
                 if arrival:
                     held[block] = arrival
+            elif doubtful and block in doubtful:
+                before = doubtful.pop(block)
+                held[block] = arrival or before
             else:
                 held[block] = arrival
                 holders[block] = holders.get(block, 0) | bit
-        while len(held) > self._most:
-            block, _ = held.popitem(last=False)
+        while len(held) > self._sure_most:
+            block, before = held.popitem(last=False)
+            doubtful[block] = before
+        while len(held) + len(doubtful) > self._most:
+            block, _ = (doubtful or held).popitem(last=False)
             self._clear_bit(slot, block)
 
     def _be_precise(self, slot: int) -> None:

@@ -29,6 +29,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app_state["transports"].append(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
 
@@ -47,6 +48,7 @@ class _Server(Server):
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state["transports"] = []
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         self.ready.set()
@@ -58,12 +60,19 @@ class _Server(Server):
         for server in self.servers:
             server.close()
         # What was accepted a moment ago becomes a connection first, by a task of asyncio's.
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await _let_go()
         # A hanging answer would hold up the graceful stop until its time is over.
         for connection in tuple(self.server_state.connections):
             connection.transport.close()
         await super().shutdown(sockets)
+        for each in self.lifespan.state["transports"]:
+            each.abort()
+        await _let_go()
+
+
+async def _let_go() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -35,6 +35,24 @@ def test_claude_is_marked_at_the_end_of_a_prefix_that_is_used_again(model: str) 
     assert plan.warm_up
 
 
+def test_a_pools_engines_keep_a_long_prefix_and_are_waited_for_while_they_read_it() -> None:
+    long, short = (
+        a_decision("openai/llama", a_request(tokens), MANY, pool="llama").plan
+        for tokens in (4000, 100)
+    )
+
+    assert (long.dialect, long.marks, long.warm_up) == ("automatic", (), True)
+    assert 0.5 < long.most_wait_s < 2
+    assert not short.warm_up
+
+
+def test_a_pools_price_does_not_say_whether_its_prefixes_are_worth_a_wait() -> None:
+    prices: dict[str, Any] = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}
+    plan = a_decision("openai/llama", a_request(4000), MANY, pool="llama", **prices).plan
+
+    assert plan.warm_up
+
+
 @pytest.mark.parametrize("model", ["openai/gpt-6-luna", "openai/gpt-5.6-sol"])
 def test_newer_openai_models_get_a_breakpoint_and_a_key(model: str) -> None:
     plan = a_decision(model, a_request(4000), MANY).plan

@@ -12,7 +12,8 @@ from tierflow.errors import AttemptTimeoutError, ProviderDownError, RateLimitedE
 from tierflow.pools import Pool
 from tierflow.request import Request
 from tierflow.routing import Admission, Ask, Seat, Seated, Standing
-from tierflow.routing.admission import FIRST, Admissions, Waiting
+from tierflow.routing.admission import Admissions, Waiting
+from tierflow.routing.admission.limiter import FIRST
 from tierflow.settings import Deployment
 
 A, B = Deployment(model="openai/a"), Deployment(model="openai/b")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierflow.request import Usage
-from tierflow.routing.admission import FIRST, Limiter, Sample
+from tierflow.routing.admission import Limiter, Sample
+from tierflow.routing.admission.limiter import FIRST
 
 from .simulated import Deployment, Run, always
 

@@ -1,4 +1,4 @@
-"""Turns and lanes: who goes next, decided by numbers alone."""
+"""Lines and lanes: who goes next, decided by numbers alone."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierflow.pools import Pool
-from tierflow.routing.admission import Lanes, Turns, Waiter, lanes_of, pool_for
+from tierflow.routing.admission import Lanes, Lines, Waiter, lanes_of, pool_for
 
 
 def everybody(_: int) -> bool:
     return True
 
 
-def lined_up(steps: str, lanes: Callable[[int], bool] = lambda _: False) -> Turns:
-    turns = Turns()
+def lined_up(steps: str, lanes: Callable[[int], bool] = lambda _: False) -> Lines:
+    turns = Lines()
     for number, step in enumerate(steps):
         heavy = lanes(number)
         tokens, lane = (1000, "prefill") if heavy else (0, "decode")
@@ -24,7 +24,7 @@ def lined_up(steps: str, lanes: Callable[[int], bool] = lambda _: False) -> Turn
     return turns
 
 
-def served(turns: Turns, count: int) -> str:
+def served(turns: Lines, count: int) -> str:
     found = [turns.next(everybody) for _ in range(count)]
     return "".join(each.step for each in found if each is not None)
 
@@ -59,7 +59,7 @@ def test_who_was_refused_goes_before_its_own_steps_others() -> None:
 
 
 def test_who_waits_no_longer_is_passed_by() -> None:
-    turns = Turns()
+    turns = Lines()
     first, second = Waiter(0, "a"), Waiter(1, "a")
     turns.join(first)
     turns.join(second)

@@ -1,4 +1,4 @@
-"""Turns: which of the calls that wait goes next. Pure: knows no time and no thread.
+"""Lines: which of the calls that wait goes next. Pure: knows no time and no thread.
 
 Max-min fair in places: a free one goes to the step that holds the fewest, and among equals to the
 one that was served longest ago. What is shared out is what calls use up, a place for as long as
@@ -45,7 +45,7 @@ class _Line:
         return min(heads, key=lambda each: each.number, default=None)
 
 
-class Turns:
+class Lines:
     """The lines of one deployment, and how many places each step holds."""
 
     def __init__(self) -> None:

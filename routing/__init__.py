@@ -19,6 +19,8 @@ from .effects import (
     Ran,
     Rank,
     RunTests,
+    Seat,
+    Seated,
     Standing,
     Tell,
 )
@@ -58,6 +60,8 @@ __all__ = [
     "Route",
     "RunTests",
     "Score",
+    "Seat",
+    "Seated",
     "Standing",
     "Tell",
     "Trail",

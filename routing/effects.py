@@ -20,12 +20,14 @@ OnChunk: TypeAlias = Callable[[Chunk], None]
 class Admission:
     """Leave to ask a deployment after `wait_s`. `tokens`: how many were reserved for it.
 
-    `probe`: names the one call that a half-open breaker lets through; empty for any other.
+    `probe`: names the one call that a half-open breaker lets through; empty for any other. `seat`:
+    see Seat.
     """
 
     wait_s: float = 0.0
     tokens: int = 0
     probe: str = ""
+    seat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,14 @@ class Raced:
 class Rank:
     """Order deployments by readiness. Sends back a tuple of `Standing`s, the readiest first.
 
-    `step`: whose usual latency counts. `tokens`: what the call would take of a tpm limit.
+    `step`: whose usual latency counts. `tokens`: what the call would take of a tpm limit. `seated`:
+    it will have to be seated.
     """
 
     deployments: tuple[Deployment, ...]
     step: str = ""
     tokens: int = 0
+    seated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ class Standing:
 
     `limit_s`: how long its own rate limit (rpm, tpm) makes a call wait. `guarded`: an Admit must
     be granted first. `p95_s`: within what 95 % of such calls are answered, None if unknown.
-    `is_well`: it is neither failing nor slow, as far as is known.
+    `is_well`: it is neither failing nor slow, as far as is known. `crowd`: how many calls are under
+    way or wait for each that may be; 0 where they are not counted.
     """
 
     deployment: Deployment
@@ -104,6 +109,7 @@ class Standing:
     guarded: bool = False
     p95_s: float | None = None
     is_well: bool = True
+    crowd: float = 0.0
 
     @property
     def delay_s(self) -> float:
@@ -126,6 +132,34 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """Leave to be one of the calls that are under way to a deployment. `ticket`: names it.
+
+    0 for a call that needs none. `waited`: whether others had to end before.
+    """
+
+    ticket: int = 0
+    waited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seated:
+    """Carry out a plan in a seat at a deployment. Sends back its result, or None without a seat.
+
+    `plan`: makes the plan that asks; the seat is given back at its end. `most_wait_s`: it is not
+    waited for longer. `batch`: which one it belongs to. `again`: a call of this request was
+    refused, for want of room there.
+    """
+
+    deployment: Deployment
+    request: Request
+    most_wait_s: float
+    plan: Callable[[Seat], Generator[Any, Any, Any]]
+    batch: int = 0
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Choose who of a deployment's pool answers a request. Sends back a Placed, None for nobody.
 
@@ -144,10 +178,10 @@ class Place:
 class Placed:
     """A replica. `deployment`: the one to ask, at that replica.
 
-    `pool`: the replica's; not the deployment's where a policy says that another serves it.
-    `cached_tokens`: how many of the request's it likely holds. `ticket`: names the placement to
-    the fleet that made it, None where there is no fleet. `probe`: see Admission. `headers`: hints
-    for a gateway.
+    `pool`: the replica's; not the deployment's where a lane or a policy says that another serves
+    it. `cached_tokens`: how many of the request's it likely holds. `ticket`: names the placement
+    to the fleet that made it, None where there is no fleet. `probe`: see Admission. `headers`:
+    hints for a gateway.
     """
 
     deployment: Deployment

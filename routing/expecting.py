@@ -10,5 +10,10 @@ _UNBOUNDED_REPLY = 1024
 def expected_usage(request: Request, tier: NamedTier) -> Usage:
     """Return the tokens of a call: four characters of the request each, and the longest reply."""
     sampling = request.sampling.over(tier.tier.sampling)
-    sent = len(canonical_json(request.messages)) // 4 + 1
-    return Usage(sent, sampling.max_tokens or _UNBOUNDED_REPLY, estimated=True)
+    written = sampling.max_tokens or _UNBOUNDED_REPLY
+    return Usage(sent_tokens(request), written, estimated=True)
+
+
+def sent_tokens(request: Request) -> int:
+    """Return how many tokens a request has, at four characters each."""
+    return len(canonical_json(request.messages)) // 4 + 1

@@ -5,6 +5,7 @@ from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..errors import (
@@ -28,6 +29,8 @@ from .effects import (
     Raced,
     Rank,
     Role,
+    Seat,
+    Seated,
     Standing,
 )
 from .expecting import expected_usage
@@ -57,8 +60,9 @@ def failover(
     A deployment that failed is not asked again, unless its provider named a time to come back
     (Retry-After): then once more, after that time, when all others have failed too and the wait
     fits `max_wait_s`. So does the wait for an open breaker; the tier's own rate limits are waited
-    for as long as the deadline allows. Whoever costs more than a budget leaves is passed by. Raises
-    AllDeploymentsFailedError, DeadlineExceededError where the deadline leaves no time,
+    for as long as the deadline allows. Whoever costs more than a budget leaves is passed by. An
+    item of a batch is asked in a seat, and again as often as there was no room for it among others.
+    Raises AllDeploymentsFailedError, DeadlineExceededError where the deadline leaves no time,
     BudgetExhaustedError where money is what is missing, or RejectedError at once.
     """
     till = Till(trail.purse, tier, request)
@@ -70,6 +74,7 @@ class _Course:
     """One request on its way through a tier. `out`: who is not asked again.
 
     `tried`: by pool, the replicas that failed, and after how long they want to be asked again.
+    `patience_s`: for how long others are still waited for. `refused`: there was no room for it.
     """
 
     tier: NamedTier
@@ -85,40 +90,75 @@ class _Course:
         default_factory=dict[str, dict[str, float | None]]
     )
 
+    patience_s: float = 0.0
+    refused: bool = False
+
     def run(self) -> Generator[Any, Any, Reply]:
-        patience_s, tokens = self.tier.tier.max_wait_s, self._tokens()
+        self.patience_s, batch = self.tier.tier.max_wait_s, self.trail.batch
         while (left := self._left_to_ask()) or self.till.shorts:
             if not left:
-                patience_s -= yield from self._wait_for_money(patience_s)
+                self.patience_s -= yield from self._wait_for_money(self.patience_s)
                 continue
-            standings: tuple[Standing, ...] = yield Rank(left, self.request.step, tokens)
-            # Whoever failed a moment ago comes after whoever was not asked yet.
-            best = min(standings, key=lambda each: (each.delay_s, self.asked[each.deployment.name]))
-            left_s = self.trail.left_s()
+            standings = yield from self._ranked(left)
+            best, left_s = min(standings, key=self._order), self.trail.left_s()
             if best.delay_s >= left_s:
                 raise self._too_late(best.delay_s)
-            if best.wait_s > patience_s:
+            if best.wait_s > self.patience_s:
                 raise self._all_failed(f"the next may be asked in {best.wait_s:.0f} s")
-            reserved = yield from self._reserve(best)
-            if reserved is None:
-                continue
-            admission = yield from self._admission(best, standings, tokens, left_s)
-            if admission is None:
-                yield from self.till.settle(reserved, 0.0)
-                continue
-            wait_s = max(best.wait_s, admission.wait_s)
-            if wait_s > 0:
-                patience_s -= best.wait_s
-                yield Pause(wait_s)
-            reply = yield from self._ask(best, admission, standings, reserved)
+            turn = partial(self._turn, best, standings)
+            reply: Reply | None
+            if batch:
+                reply = yield Seated(
+                    best.deployment, self.request, left_s, turn, batch, self.refused
+                )
+            else:
+                reply = yield from turn(Seat())
             if reply is not None:
                 return reply
         if self.trail.left_s() <= 0:
             raise self._too_late(0.0)
         raise self._all_failed("none is left to ask")
 
+    def _ranked(self, left: tuple[Deployment, ...]) -> Generator[Any, Any, tuple[Standing, ...]]:
+        standings: tuple[Standing, ...] = yield Rank(
+            left, self.request.step, self._tokens(), bool(self.trail.batch)
+        )
+        return standings
+
+    def _order(self, standing: Standing) -> tuple[float, float, int]:
+        """Sort by readiness, then by room; whoever failed a moment ago comes after the others."""
+        full = 1.0
+        if self.trail.batch:
+            full = max(full, standing.crowd) if standing.is_well else math.inf
+        return standing.delay_s, full, self.asked[standing.deployment.name]
+
+    def _turn(
+        self, best: Standing, standings: Sequence[Standing], seat: Seat
+    ) -> Generator[Any, Any, Reply | None]:
+        """Have a deployment's turn: None where failover goes on."""
+        if seat.waited:
+            # Meanwhile it may have failed others, or another may have become ready.
+            standings, before = (yield from self._ranked(self._left_to_ask())), best
+            best = next(each for each in standings if each.deployment == before.deployment)
+            soonest_s = min(each.delay_s for each in standings)
+            if best.delay_s > soonest_s or best.wait_s > self.patience_s:
+                return None
+        reserved = yield from self._reserve(best)
+        if reserved is None:
+            return None
+        admission = yield from self._admission(best, standings)
+        if admission is None:
+            yield from self.till.settle(reserved, 0.0)
+            return None
+        wait_s = max(best.wait_s, admission.wait_s)
+        if wait_s > 0:
+            self.patience_s -= best.wait_s
+            yield Pause(wait_s)
+        admission = replace(admission, seat=seat.ticket)
+        return (yield from self._ask(best, admission, standings, reserved))
+
     def _admission(
-        self, best: Standing, standings: Sequence[Standing], tokens: int, left_s: float
+        self, best: Standing, standings: Sequence[Standing]
     ) -> Generator[Any, Any, Admission | None]:
         """Return leave to ask, None for not now: the standings have changed."""
         if not best.guarded:
@@ -127,7 +167,7 @@ class _Course:
         others = (each.delay_s for each in standings if each is not best)
         lease_s = min(self.tier.tier.timeout_s, _LONGEST_PROBE_S)
         admission: Admission | None = yield Admit(
-            best.deployment, tokens, min(left_s, *others, math.inf), lease_s
+            best.deployment, self._tokens(), min(self.trail.left_s(), *others, math.inf), lease_s
         )
         return admission
 
@@ -253,7 +293,10 @@ class _Course:
         self.trail.attempts.append(Attempt(self.tier.name, self.role, error=error, partial=partial))
         if not error.elsewhere:
             raise error
-        if ask.placed is not None:
+        if error.was_crowded:
+            # Others are answered there, and it will be in its turn.
+            self.refused, self.patience_s = True, self.tier.tier.max_wait_s
+        elif ask.placed is not None:
             replica = ask.deployment.api_base or ""
             self.tried.setdefault(name, {})[replica] = error.retry_after_s
         elif error.retry_after_s is None or self.asked[name] >= _ASKS_PER_DEPLOYMENT:

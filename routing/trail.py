@@ -41,7 +41,8 @@ class Trail:
 
     `tier`: the one that was asked last for the step's answer. `left_s`: returns the seconds until
     the step's deadline. `purse`: the budgets that all of it is paid from, None for none. `session`:
-    the run that it belongs to, which keeps to one replica of a pool.
+    the run that it belongs to, which keeps to one replica of a pool. `batch`: names the batch that
+    it is an item of, 0 for none.
     """
 
     attempts: list[Attempt] = field(default_factory=list[Attempt])
@@ -50,6 +51,7 @@ class Trail:
     left_s: Callable[[], float] = _for_ever
     purse: Purse | None = None
     session: str = ""
+    batch: int = 0
 
     @property
     def replies(self) -> list[Reply]:

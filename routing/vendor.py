@@ -29,6 +29,8 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _SHOWN_CHARACTERS = 300
+_OVERLOAD = {503, 529}
+"""529 is Anthropic's."""
 _NOTHING = Unsaid()
 
 _LOADING = threading.Lock()
@@ -121,6 +123,7 @@ def _attempt_error(
         deployment=deployment,
         retry_after_s=_retry_after_s(exc),
     )
+    error.is_overload = status in _OVERLOAD
     # httpx's, for a provider that was reached and then left; aiohttp's errors are mapped to them.
     error.may_be_billed = any(type(cause).__name__ == "ReadTimeout" for cause in causes)
     return error

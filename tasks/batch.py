@@ -1,14 +1,18 @@
 """Batch: many items of one step inside one task run, so many at a time.
 
 A place that becomes free is taken by the next item at once. What an item costs to answer is
-decided by its plan, as in any other call of the step; here is only who goes when.
+decided by its plan, as in any other call of the step; here is only who goes when. How many of its
+calls go at once is decided in routing/admission: what is found in a cache waits for nobody.
 """
 
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from contextvars import copy_context
+from functools import partial
+from itertools import count
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from prefect.futures import PrefectFuture
@@ -25,6 +29,7 @@ from ..settings import settings
 from ..tracing.batch_progress import progress
 from ..tracing.prefect_ui import conclude_batch
 from .body import answered, answered_async
+from .hands import hands
 from .ordering import Turns
 from .spec import StepSpec
 from .step_task import StepTask
@@ -35,6 +40,9 @@ T = TypeVar("T")
 
 Item: TypeAlias = Mapping[str, Any]
 """The arguments of one item, by name."""
+
+_NUMBERS = count(1)
+"""Name the batches of this process."""
 
 
 class BatchTask(StepTask[P, R]):
@@ -78,27 +86,28 @@ def batch_body(spec: StepSpec[Any], prompt: Callable[..., Any]) -> Callable[...,
     """Return the function that Prefect runs for a batch: async if the prompt function is."""
     if inspect.iscoroutinefunction(prompt):
 
-        async def answer_async(item: Item) -> Answer[Any]:
-            return await answered_async(
-                spec, prompt, *parameters_to_args_kwargs(prompt, dict(item))
-            )
+        async def answer_async(batch: int, item: Item) -> Answer[Any]:
+            args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
+            return await answered_async(spec, prompt, args, kwargs, batch)
 
         async def run_async(items: list[dict[str, Any]]) -> Any:
-            with expecting(len(items)), progress(spec.name, len(items)) as ended:
-                found = await each_async(answer_async, items, _places(), ended)
+            work = partial(answer_async, next(_NUMBERS))
+            with expecting(len(items)), _progress(spec, len(items)) as ended:
+                found = await each_async(work, items, _places(), ended)
             return _concluded(found, run_async)
 
         return run_async
 
     def run(items: list[dict[str, Any]]) -> Any:
-        turns = Turns(spec, prompt, items)
+        batch, turns = next(_NUMBERS), Turns(spec, prompt, items)
 
         def answer(item: Item) -> Answer[Any]:
             args, kwargs = parameters_to_args_kwargs(prompt, dict(item))
-            return answered(spec, turns.prompt(item), args, kwargs)
+            return answered(spec, turns.prompt(item), args, kwargs, batch)
 
-        with expecting(len(items)), progress(spec.name, len(items)) as ended:
-            found = turns.back(each(answer, turns.items, _places(), ended))
+        with expecting(len(items)), _progress(spec, len(items)) as ended:
+            stop = partial(_stop, batch)
+            found = turns.back(each(answer, turns.items, _places(), ended, stop))
         return _concluded(found, run)
 
     return run
@@ -109,12 +118,13 @@ def each(
     items: Sequence[Item],
     places: int,
     ended: Callable[[bool], None],
+    stop: Callable[[], None] = lambda: None,
 ) -> list[T | Exception]:
     """Do the work for each item, in so many threads. Return results and errors, in order.
 
     Raises ConfigError at once: it would come for every item. After that, or when this thread is
-    interrupted, no further item begins; those under way are waited for. `ended` is told of each
-    item whether it has a result.
+    interrupted, no further item begins and `stop` is called; those under way are waited for.
+    `ended` is told of each item whether it has a result.
     """
     with ThreadPoolExecutor(places, thread_name_prefix="tierflow-batch") as pool:
         under_way = [pool.submit(copy_context().run, work, item) for item in items]
@@ -125,6 +135,7 @@ def each(
                 ended(future.exception() is None)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            stop()
             raise
     found: list[T | Exception] = []
     for future in under_way:
@@ -167,6 +178,14 @@ async def each_async(
 
 def _places() -> int:
     return settings().batch.concurrency
+
+
+def _stop(batch: int) -> None:
+    hands().admissions.end(batch)
+
+
+def _progress(spec: StepSpec[Any], total: int) -> AbstractContextManager[Callable[[bool], None]]:
+    return progress(spec.name, total, lambda: hands().admissions.limit_of(spec.name))
 
 
 def _concluded(found: Sequence[Answer[Any] | Exception], body: Callable[..., Any]) -> Any:

@@ -20,10 +20,14 @@ def answered(
     prompt: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
+    batch: int = 0,
 ) -> Answer[Any]:
-    """Answer a step whose prompt function is called with these arguments. Waits here."""
+    """Answer a step whose prompt function is called with these arguments. Waits here.
+
+    `batch`: see Surroundings.
+    """
     mine = hands()
-    return drive(_plan(spec, mine), mine, rendering(prompt, args, kwargs))
+    return drive(_plan(spec, mine, batch), mine, rendering(prompt, args, kwargs))
 
 
 async def answered_async(
@@ -31,26 +35,27 @@ async def answered_async(
     prompt: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
+    batch: int = 0,
 ) -> Answer[Any]:
     """Answer a step whose prompt function may be async. Lets others run."""
     mine = hands()
-    return await drive_async(_plan(spec, mine), mine, rendering(prompt, args, kwargs))
+    return await drive_async(_plan(spec, mine, batch), mine, rendering(prompt, args, kwargs))
 
 
-def around_here(mine: Hands) -> Surroundings:
+def around_here(mine: Hands, batch: int = 0) -> Surroundings:
     """Return what a plan may know that is carried out here, in this flow run and task run."""
     flow, task = FlowRunContext.get(), TaskRunContext.get()
     named = None
     if flow is not None and flow.flow_run is not None:
         named = (str(flow.flow_run.id), flow.flow.name if flow.flow else flow.flow_run.name)
-    return mine.surroundings(named, str(task.task_run.id) if task else None)
+    return mine.surroundings(named, str(task.task_run.id) if task else None, batch)
 
 
-def _plan(spec: StepSpec[Any], mine: Hands) -> Plan[Answer[Any]]:
+def _plan(spec: StepSpec[Any], mine: Hands, batch: int) -> Plan[Answer[Any]]:
     task = TaskRunContext.get()
     if task is not None:
         spec = with_run_tags(spec, task.task_run.tags)
-    return step_plan(spec, around_here(mine))
+    return step_plan(spec, around_here(mine, batch))
 
 
 def rendering(

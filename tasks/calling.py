@@ -1,8 +1,9 @@
-"""Calling: one call, or two in a race, and telling the guard how they ended. Decides nothing."""
+"""Calling: one call, or two in a race, and telling how they ended. Decides nothing."""
 
 import asyncio
+from dataclasses import replace
 
-from ..request import Reply
+from ..request import Chunk, Reply
 from ..routing import Ask, Hedge, Raced
 from ..routing.lasting import wait_on_lasting_loop
 from ..routing.resilience import race
@@ -18,8 +19,9 @@ def call(effect: Ask | Hedge, hands: Hands) -> Reply | Raced:
     guard = hands.guard
     began = guard.clock()
     try:
-        reply = ask_kept(hands.pools.listening(effect), hands.keeper, hands.client)
+        reply = ask_kept(_listening(effect, hands), hands.keeper, hands.client)
     except BaseException as error:
+        hands.admissions.failed(effect, error)
         guard.failed(effect, error, guard.clock() - began)
         hands.pools.failed(effect, error)
         raise
@@ -41,8 +43,9 @@ async def _ask(ask: Ask, hands: Hands) -> Reply:
     guard = hands.guard
     began = guard.clock()
     try:
-        reply = await ask_kept_async(hands.pools.listening(ask), hands.keeper, hands.client)
+        reply = await ask_kept_async(_listening(ask, hands), hands.keeper, hands.client)
     except BaseException as error:
+        hands.admissions.failed(ask, error)
         guard.failed(ask, error, guard.clock() - began)
         hands.pools.failed(ask, error)
         raise
@@ -53,6 +56,22 @@ async def _ask(ask: Ask, hands: Hands) -> Reply:
         if guard.has_news:
             # Should this step be cancelled now, the news are told all the same.
             await asyncio.shield(asyncio.to_thread(guard.publish))
+
+
+def _listening(ask: Ask, hands: Hands) -> Ask:
+    """Return an ask whose first token is told to its pool, and to who waits to have much read."""
+    on_chunk, is_first = ask.on_chunk, True
+    if on_chunk is None or not ask.admission.seat:
+        return hands.pools.listening(ask)
+
+    def first_then_all(chunk: Chunk) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            hands.admissions.began(ask)
+        on_chunk(chunk)
+
+    return hands.pools.listening(replace(ask, on_chunk=first_then_all))
 
 
 async def _race(hedge: Hedge, hands: Hands) -> Raced:

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..caching import Later, Once, Shared
-from ..routing import Ask, Foreign, Hedge, Pause
+from ..routing import Ask, Foreign, Hedge, Pause, Seated
 from ..tracing import Within, span
+from .admitting import in_seat, in_seat_async
 from .calling import call, call_async
 from .hands import Hands
 from .spec import Render
@@ -52,10 +53,12 @@ async def drive_async(plan: Plan[T], hands: Hands, render: PromptCall) -> T:
             go = partial(plan.throw, exc)
 
 
-def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: PLR0911  # one an effect
+def _perform(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: C901, PLR0911  # one an effect
     match effect:
         case Ask() | Hedge():
             return call(effect, hands)
+        case Seated():
+            return in_seat(effect, hands.admissions, lambda plan: drive(plan, hands, render))
         case Within(name, attributes, plan, describe):
             with span(name, attributes) as opened:
                 result = drive(plan, hands, render)
@@ -92,10 +95,14 @@ def _limit(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: C901, PLR0911  # one an effect
+async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: C901, PLR0911, PLR0912  # one an effect
     match effect:
         case Ask() | Hedge():
             return await call_async(effect, hands)
+        case Seated():
+            return await in_seat_async(
+                effect, hands.admissions, lambda plan: drive_async(plan, hands, render)
+            )
         case Within(name, attributes, plan, describe):
             with span(name, attributes) as opened:
                 result = await drive_async(plan, hands, render)

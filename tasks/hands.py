@@ -46,6 +46,7 @@ from ..routing import (
     Tell,
     run_tests,
 )
+from ..routing.admission import Admissions
 from ..routing.budgets import Reserve, Settle, Spending, TellExhausted, open_budgets
 from ..routing.gate import (
     Audited,
@@ -88,6 +89,13 @@ class Hands:
             lambda deployment: self.pools.replicas(deployment),  # noqa: PLW0108  # made below
         )
         self.pools = Pools(settings, self.guard)
+        self.admissions = Admissions(
+            settings.batch.concurrency,
+            settings.pools,
+            clock=time.monotonic,
+            uncached=self.pools.uncached,
+            queue=self.pools.queue,
+        )
         self.keeper = Keeper(os.environ, time.monotonic)
         self.cassette = Cassette(settings.cassette)
         self.judges = Consulting(
@@ -128,12 +136,14 @@ class Hands:
             background, self._background = self._background, None
             return background
 
-    def surroundings(self, flow: tuple[str, str] | None, task_run_id: str | None) -> Surroundings:
+    def surroundings(
+        self, flow: tuple[str, str] | None, task_run_id: str | None, batch: int = 0
+    ) -> Surroundings:
         """Return what a plan may know. `flow`: id of the flow run, and the flow's name."""
         flow_run_id, name = flow or (None, None)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         where = Where(at, flow_run_id, name, task_run_id)
-        return Surroundings(self.settings, os.environ, where, time.perf_counter)
+        return Surroundings(self.settings, os.environ, where, time.perf_counter, batch=batch)
 
     def perform(self, effect: object) -> Any:  # noqa: PLR0911  # one an effect
         """Carry out an effect that this thread does: stores, memory, a process of unit tests.
@@ -142,7 +152,8 @@ class Hands:
         """
         match effect:
             case Rank():
-                return self.guard.rank(effect)
+                standings = self.guard.rank(effect)
+                return self.admissions.crowded(standings) if effect.seated else standings
             case Admit():
                 return self.guard.admit(effect)
             case Place():
@@ -159,6 +170,7 @@ class Hands:
 
     def replied(self, ask: Ask, reply: Reply) -> None:
         """Note a reply: its deployment is well, its pool knows, and it may be recorded."""
+        self.admissions.replied(ask, reply)
         self.guard.replied(ask, reply)
         self.pools.replied(ask, reply)
         if ask.role == "answer":

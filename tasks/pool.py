@@ -51,7 +51,8 @@ _UNREADABLE_S = 30.0
 class PoolInUse:
     """A pool's replicas, from the first request on. Thread-safe.
 
-    `clock`: monotonic seconds. `tokens`: where token ids come from, for precise affinity.
+    `clock`: monotonic seconds. `tokens`: where token ids come from, for precise affinity. `queue`:
+    how many requests waited in all engines when they were last asked, and when that was.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class PoolInUse:
         )
         self._lock = Lock()
         self.members: tuple[str, ...] = ()
+        self.queue: tuple[float, float] | None = None
         self._down: frozenset[str] = frozenset()
         self._in_fleet: tuple[str, ...] = ()
         self._tells_cached = False
@@ -84,6 +86,10 @@ class PoolInUse:
     def is_precise(self) -> bool:
         """Whether its engines tell what they hold."""
         return self._subscriber is not None
+
+    def uncached(self, place: Place) -> int:
+        """Return how many tokens of a request would be read anew, at the least."""
+        return self.fleet.uncached(self._chain(place))
 
     def place(self, place: Place, barred: Sequence[str]) -> tuple[Placement, BlockChain] | None:
         """Choose a replica, None if all are barred. Waits for the first look at a DNS name."""
@@ -148,10 +154,12 @@ class PoolInUse:
         down = frozenset(each.replica for each in seen if not each.is_up)
         # When none can be reached the fault may be on this side.
         self._set(self.members, down if len(down) < len(seen) else frozenset())
-        now = self._clock()
-        for each in seen:
-            if each.signals is not None:
-                self.fleet.heard(each.replica, each.signals.waiting, now)
+        now, told = self._clock(), [each for each in seen if each.signals is not None]
+        for each in told:
+            self.fleet.heard(each.replica, each.signals.waiting if each.signals else 0.0, now)
+        if told:
+            waiting = sum(each.signals.waiting for each in told if each.signals is not None)
+            self.queue = waiting, now
 
     def _set(self, members: tuple[str, ...], down: frozenset[str]) -> None:
         with self._lock:

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from ..errors import AttemptError, AttemptTimeoutError, ProviderDownError
 from ..pools import Pool
-from ..request import Chunk, Reply
+from ..request import Chunk, Reply, Request
 from ..routing import Ask, Place, Placed
+from ..routing.admission import pool_for
 from ..routing.affinity import Sent, Sharing, open_placements
+from ..routing.expecting import sent_tokens
 from ..routing.resilience import Guard, Replicas
 from ..serving import TokenSource
 from ..serving.validation import ConsultingPolicies, open_policies
@@ -55,8 +57,28 @@ class Pools:
         if settings.affinity == "gateway":
             return self._through(_gateway(settings), place)
         chosen = self._chosen(name, place)
-        placed = self._placed(chosen, place)
-        return self._placed(name, place) if placed is None and chosen != name else placed
+        if chosen != name and (placed := self._placed(self._using(chosen), place)) is not None:
+            return placed
+        pool = self._using(name)
+        if settings.prefill_lane is not None:
+            lane = self._using(pool_for(name, settings, pool.uncached(place)))
+            if lane is not pool and (placed := self._placed(lane, place)) is not None:
+                return placed
+        return self._placed(pool, place)
+
+    def uncached(self, deployment: Deployment, request: Request) -> int:
+        """Return how many tokens of a request would be read anew. As `place`, it may take long."""
+        if not deployment.pool or self._settings.pools[deployment.pool].affinity == "gateway":
+            return sent_tokens(request)
+        return self._using(deployment.pool).uncached(Place(deployment, request))
+
+    def queue(self, deployment: Deployment) -> tuple[float, float] | None:
+        """Return how many requests wait in the engines of a deployment's pool, and since when.
+
+        None where nobody has told, or nobody could.
+        """
+        pool = self._in_use.get(deployment.pool or "")
+        return None if pool is None else pool.queue
 
     def _chosen(self, name: str, place: Place) -> str:
         # Where a replica failed the request, nothing is tried but the plain way.
@@ -70,9 +92,8 @@ class Pools:
             known=self._settings.pools.keys(),
         )
 
-    def _placed(self, name: str, place: Place) -> Placed | None:
-        pool = self._using(name)
-        replicas = self._replicas_in(name, place.deployment)
+    def _placed(self, pool: PoolInUse, place: Place) -> Placed | None:
+        replicas = self._replicas_in(pool.name, place.deployment)
         barred = [*place.excluded, *self._guard.barred(replicas)]
         while (chosen := pool.place(place, barred)) is not None:
             placement, chain = chosen
@@ -80,8 +101,9 @@ class Pools:
             probe = self._guard.probe(replica, place.lease_s)
             if probe is not None:
                 if self._sharing is not None and not pool.is_precise:
-                    self._sharing.sent(Sent(name, placement.replica, chain.hashes))
-                return Placed(replica, name, placement.cached_tokens, placement.ticket, probe)
+                    self._sharing.sent(Sent(pool.name, placement.replica, chain.hashes))
+                cached, ticket = placement.cached_tokens, placement.ticket
+                return Placed(replica, pool.name, cached, ticket, probe)
             # Another call tries whether it is well again.
             pool.fleet.failed(placement.ticket)
             barred.append(placement.replica)
@@ -152,16 +174,14 @@ class Pools:
     def _through(self, address: str, place: Place) -> Placed | None:
         replica = place.deployment.at(address)
         probe = None if address in place.excluded else self._guard.probe(replica, place.lease_s)
-        return (
-            None
-            if probe is None
-            else Placed(
-                replica, place.deployment.pool or "", probe=probe, headers=hints(place.session)
-            )
-        )
+        if probe is None:
+            return None
+        pool = place.deployment.pool or ""
+        return Placed(replica, pool, probe=probe, headers=hints(place.session))
 
     def _pool_of(self, ask: Ask) -> PoolInUse:
-        return self._using(ask.placed.pool if ask.placed is not None else "")
+        by = ask.placed.pool if ask.placed is not None else ""
+        return self._using(by or ask.deployment.pool or "")
 
     def _using(self, name: str) -> PoolInUse:
         if (pool := self._in_use.get(name)) is not None:

@@ -3,10 +3,9 @@
 What is decided is decided in caching; here is the waiting, in this thread or on the event loop.
 """
 
-import asyncio
 import time
 from collections.abc import Generator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from ..caching.prefix import Keeper, Lead
 from ..caching.prefix.keeper import PEEK_S
 from ..request import Chunk, Reply
 from ..routing import Ask, ModelClient, OnChunk
+from .waiting import wait_for
 
 
 def ask_kept(ask: Ask, keeper: Keeper, client: ModelClient) -> Reply:
@@ -32,21 +32,12 @@ async def ask_kept_async(ask: Ask, keeper: Keeper, client: ModelClient) -> Reply
     """Ask with the prefix marked as planned, after the call that writes it. Lets others run."""
     turn = _Turn(ask, keeper)
     if turn.undecided is not None:
-        await _wait(turn.undecided, PEEK_S)
+        await wait_for(turn.undecided, PEEK_S)
         turn.decide()
     while (ahead := turn.ahead()) is not None:
-        await _wait(ahead.ended, turn.patience_s)
+        await wait_for(ahead.ended, turn.patience_s)
     with turn.asking() as planned:
         return turn.learn(await client.ask_async(planned))
-
-
-async def _wait(future: Future[None], timeout_s: float) -> None:
-    waiting = asyncio.wrap_future(future)
-    try:
-        await asyncio.wait([waiting], timeout=timeout_s)
-    finally:
-        # Else it would report to this loop when that is closed.
-        waiting.cancel()
 
 
 class _Turn:

@@ -111,7 +111,8 @@ class StepSpec(Generic[T]):
 class Surroundings:
     """What a plan may know of the world. `environ`: API keys. `clock`: monotonic seconds.
 
-    `now`: Unix seconds, for what is kept. `chance`: a float in [0, 1), for samples. `new_ref`: a
+    `batch`: names the batch of this process that the step is an item of; 0 for none. `now`: Unix
+    seconds, for what is kept. `chance`: a float in [0, 1), for samples. `new_ref`: a
     name for an answer that no other has.
     """
 
@@ -122,6 +123,7 @@ class Surroundings:
     now: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
     new_ref: Callable[[], str] = _new_ref
+    batch: int = 0
 
     @property
     def session(self) -> str:

@@ -81,6 +81,8 @@ class Step(Generic[T]):
         unheard, started = replace(self.spec, on_chunk=None), self.around.clock()
         # What it is paid from stays the same, whatever it is called.
         trail = new_trail(unheard, self.chain, self.around, started, self.trail.purse)
+        # Its batch may be over by then.
+        trail.batch = 0
         return replace(self, spec=unheard, started=started, trail=trail)
 
     def within(self, plan: Plan[Answer[T]]) -> Within:
@@ -93,7 +95,10 @@ def new_trail(
     spec: StepSpec[Any], chain: Chain, around: Surroundings, started: float, purse: Purse | None
 ) -> Trail:
     """Return the trail of a step that began then: its deadline is the spec's, else the tier's."""
-    return trail_until(spec.deadline_s or chain.tiers[0].tier.deadline_s, around, started, purse)
+    deadline_s = spec.deadline_s or chain.tiers[0].tier.deadline_s
+    trail = trail_until(deadline_s, around, started, purse)
+    trail.batch = around.batch
+    return trail
 
 
 def trail_until(

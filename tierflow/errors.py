@@ -76,6 +76,8 @@ class AttemptError(TierflowError):
     `counts_against_deployment`: whether the deployment, not the request, is at fault. `began_at`:
     when it was asked, Unix seconds, 0 where that is not known; `latency_ms`: how long it took.
     `may_be_billed`: whether it was left unanswered after the provider had the request.
+    `is_overload`: whether the provider has too much to do (HTTP 503, 529). `was_crowded`: whether
+    it had no room for this call among others of ours that it answers.
     """
 
     elsewhere = True
@@ -90,6 +92,8 @@ class AttemptError(TierflowError):
         self.began_at = 0.0
         self.latency_ms = 0.0
         self.may_be_billed = False
+        self.is_overload = False
+        self.was_crowded = False
 
 
 class AttemptTimeoutError(AttemptError):

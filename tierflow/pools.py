@@ -42,6 +42,20 @@ class Pool(BaseModel):
     session_ttl_s: float = Field(
         default=300.0, gt=0, description="how long a run keeps to its replica, all else being equal"
     )
+    prefill_heavy_tokens: int = Field(
+        default=2048,
+        ge=0,
+        description="a request with more uncached tokens is long to read, for the two below",
+    )
+    prefill_tokens_at_once: int | None = Field(
+        default=None,
+        gt=0,
+        description="most uncached tokens of such requests that a batch has read at once, so that "
+        "others go on writing; None for any number",
+    )
+    prefill_lane: str | None = Field(
+        default=None, min_length=1, description="a [pools.NAME] that such requests go to instead"
+    )
     poll_s: float = Field(
         default=1.0, gt=0, description="how often the replicas are asked how busy they are"
     )

@@ -229,7 +229,12 @@ class BatchSettings(BaseModel):
 
     model_config = _STRICT
 
-    concurrency: int = Field(default=32, gt=0, description="so many items are under way at once")
+    concurrency: int = Field(
+        default=32,
+        gt=0,
+        description="most items of a batch, and calls of all batches to one deployment, that are "
+        "under way at once; how many calls really are goes by what the deployment bears",
+    )
 
 
 class Settings(BaseSettings):
@@ -289,6 +294,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _knows_pools(self) -> Self:
         named = {each.pool for _, tier in self.tiers.items() for each in tier.deployments}
+        lanes = {each.prefill_lane for each in self.pools.values()} - {None}
+        if strange := lanes - self.pools.keys():
+            raise ValueError(
+                f"prefill_lane names {', '.join(sorted(filter(None, strange)))}, and there is no "
+                "such [pools.NAME]"
+            )
         if unknown := named - self.pools.keys() - {None}:
             raise ValueError(
                 f"tiers name the pools {', '.join(sorted(filter(None, unknown)))}, and there is no "

@@ -20,17 +20,20 @@ _EVERY_S = 2.0
 
 
 @contextmanager
-def progress(step: str, total: int) -> Generator[Callable[[bool], None]]:
+def progress(
+    step: str, total: int, at_once: Callable[[], int | None] = lambda: None
+) -> Generator[Callable[[bool], None]]:
     """Show a batch's progress while the block runs.
 
-    Yields a function to call at each item's end, with whether it has a result. Outside of a task
-    run, or where Prefect's API cannot be reached, nothing is shown.
+    `at_once`: returns how many calls may be under way now, None where that is not known. Yields a
+    function to call at each item's end, with whether it has a result. Outside of a task run, or
+    where Prefect's API cannot be reached, nothing is shown.
     """
     context = TaskRunContext.get()
     if context is None:
         yield lambda _: None
         return
-    bar = _Bar(step, total, context.task_run.flow_run_id, context.task_run.id)
+    bar = _Bar(step, total, at_once, context.task_run.flow_run_id, context.task_run.id)
     watching = threading.Thread(target=bar.watch, name="tierflow-progress", daemon=True)
     watching.start()
     try:
@@ -44,8 +47,14 @@ class _Bar:
     """The artifact of one batch. Only the thread that watches speaks with the server."""
 
     def __init__(
-        self, step: str, total: int, flow_run_id: UUID | None, task_run_id: UUID | None
+        self,
+        step: str,
+        total: int,
+        at_once: Callable[[], int | None],
+        flow_run_id: UUID | None,
+        task_run_id: UUID | None,
     ) -> None:
+        self._at_once = at_once
         self._step, self._total, self._done, self._failed = step, total, 0, 0
         self._flow_run_id, self._task_run_id = flow_run_id, task_run_id
         self._artifact: UUID | None = None
@@ -74,9 +83,12 @@ class _Bar:
     def _show(self, client: SyncPrefectClient) -> None:
         share = round(100 * self._done / max(1, self._total), 1)
         failed = f", {self._failed:,} of them failed" if self._failed else ""
+        places = self._at_once() if self._done < self._total else None
+        at_once = f"; {places:,} calls at once" if places else ""
         said: dict[str, Any] = {
             "data": share,
-            "description": f"{self._step}: {self._done:,} of {self._total:,} items{failed}",
+            "description": f"{self._step}: {self._done:,} of {self._total:,} items{failed}"
+            + at_once,
         }
         if self._artifact is None:
             created = client.create_artifact(

@@ -154,6 +154,13 @@ class Fleet:
                 self._arrive(lost)
             return Placement(member.name, uncached, cached, self._tickets)
 
+    def uncached(self, chain: BlockChain) -> int:
+        """Return how many tokens of a request the replica that holds most of it would read."""
+        with self._lock:
+            # The least comes first, and each level is of somebody.
+            most = self._index.levels(chain, self._all)[-1]
+            return chain.tokens - chain.cached_tokens(most.depth)
+
     def began(self, ticket: int) -> None:
         """Note that the first token came, so the replica has read the request."""
         with self._lock:

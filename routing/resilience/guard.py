@@ -118,8 +118,9 @@ class Guard:
         if isinstance(error, AttemptError) and not _was_cut_off(ask, error):
             self.health.failed(ask.deployment, error, probe=probe)
             refused = isinstance(error, RateLimitedError) or not error.counts_against_deployment
-            # What it refused to read was not used. Of a pool another replica is asked for it.
-            if refused and ask.placed is None:
+            # What it refused to read was not used. Of a pool another replica is asked for it, if it
+            # does not wait for its turn again.
+            if refused and (ask.placed is None or error.was_crowded):
                 self._settle(ask, 0)
             return
         self.health.cut_off(

@@ -34,7 +34,7 @@ class Pool(BaseModel):
         description="tokens that one replica's KV cache holds; vLLM logs it at the start",
     )
     prefill_weight: float = Field(
-        default=4.0,
+        default=6.0,
         ge=0,
         allow_inf_nan=False,
         description="what a token that must be read anew counts, against one that waits already",

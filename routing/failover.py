@@ -353,8 +353,10 @@ class _Course:
         if not self.tier.tier.hedge or self.on_chunk is not None or best.p95_s is None:
             return None
         for each in standings:
-            is_other = each is not best and not self.asked[each.deployment.name]
-            if is_other and each.is_well and each.delay_s == 0 and not each.guarded:
+            # No pool is the second: who of it would answer is only known when it is placed.
+            is_other = each is not best and each.deployment.pool is None
+            is_new = not self.asked[each.deployment.name]
+            if is_other and is_new and each.is_well and each.delay_s == 0 and not each.guarded:
                 reserved = yield from self._reserve(each)
                 # A hedge that no budget pays for is not made; that is no reason to pass it by.
                 self.till.shorts.pop(each.deployment.name, None)

@@ -1,6 +1,7 @@
 """Placing: a tier whose deployment is a pool, through the plan alone with a clock of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tierflow.errors import (
     RateLimitedError,
     RejectedError,
 )
-from tierflow.routing import Ask, NamedTier, Trail
+from tierflow.routing import Ask, Hedge, NamedTier, Place, Placed, Rank, Standing, Trail
 from tierflow.routing.failover import failover
 from tierflow.settings import Deployment, Tier
 
@@ -189,6 +190,38 @@ def test_tokens_that_were_reserved_are_given_back_once() -> None:
     world.run(failover(tier, a_request(), Trail()))
 
     assert world.guard.limits.wait_s(limited, 10_000) >= level
+
+
+def usual(plan: Generator[Any, Any, Any]) -> list[object]:
+    """Carry a plan out for deployments whose usual latency is known. Return its effects."""
+    seen: list[object] = []
+    effect = next(plan)
+    while True:
+        seen.append(effect)
+        match effect:
+            case Rank(deployments):
+                effect = plan.send(tuple(Standing(each, 0.0, p95_s=0.1) for each in deployments))
+            case Place(deployment):
+                effect = plan.send(Placed(deployment.at(A), ticket=1))
+            case _:
+                plan.close()
+                return seen
+
+
+@pytest.mark.parametrize("deployments", [(POOL, OTHER), (OTHER, POOL)])
+def test_a_hedge_never_asks_a_pool_that_was_not_placed(
+    deployments: tuple[Deployment, ...],
+) -> None:
+    tier = NamedTier("fast", Tier(deployments=deployments, hedge=True))
+
+    *_, asked = usual(failover(tier, a_request(), Trail()))
+
+    if deployments[0] is POOL:
+        assert isinstance(asked, Hedge)
+        assert (asked.first.deployment, asked.second.deployment) == (POOL.at(A), OTHER)
+    else:
+        assert isinstance(asked, Ask)
+        assert asked.deployment is OTHER
 
 
 def test_no_replica_is_asked_after_the_deadline() -> None:

@@ -125,7 +125,9 @@ def followed(jobs: list[Job], profile: Profile) -> Iterator[tuple[Engine, Batch]
 
 
 def key(seen: Tally) -> tuple[object, ...]:
-    return seen.ended, seen.iterations, seen.preemptions, seen.cached_tokens, seen.busy_ms
+    # Replicas whose jobs end in the same instant may be told of in either order.
+    ended = sorted(seen.ended, key=lambda each: each.job.name)
+    return ended, seen.iterations, seen.preemptions, seen.cached_tokens, seen.busy_ms
 
 
 def every_gap(seen: Tally) -> list[float]:

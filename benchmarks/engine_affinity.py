@@ -140,7 +140,7 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
                     async with LoadClient.connected(router, model="small") as client:
                         name = "sglang_router"
                         played[name] = await _play(name, client.ask, words, extent, seed)
-    return _figures(warm_over_cold, agreement, played)
+    return figures_of(warm_over_cold, agreement, played)
 
 
 @asynccontextmanager
@@ -246,9 +246,10 @@ def _whole(timed: Timed) -> Timed:
     return timed
 
 
-def _figures(
+def figures_of(
     warm_over_cold: float, agreement: float, played: Mapping[str, Played]
 ) -> dict[str, Any]:
+    """Return the figures of all runs."""
     ours, turns = played["affinity"], played["round_robin"]
     figures = {
         "warm_over_cold_ttft": warm_over_cold,
@@ -268,8 +269,8 @@ def _figures(
 def is_met(figures: Mapping[str, Any], name: str) -> bool:
     """Return whether a figure meets its bar."""
     kind, bar = _BARS[name]
-    measured: float = figures[name]
-    return measured <= bar if kind == "<=" else measured >= bar
+    value: float = figures[name]
+    return value <= bar if kind == "<=" else value >= bar
 
 
 def report(figures: Mapping[str, Any], extent: Extent, seed: int) -> dict[str, Any]:

@@ -65,7 +65,10 @@ def test_a_promise_that_all_keep_takes_one_start_of_the_largest(engine: Path) ->
     assert (engine / ".tierflow/tuning/small.2048.log").read_text().startswith("chunk 2048")
 
 
-def test_ctrl_c_keeps_what_was_measured_and_ends_the_engine(engine: Path) -> None:
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_was_measured_and_ends_the_engine(
+    engine: Path, ends: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "tierflow.cli", "serving", "tune", "--engine", "small"]
     options = ["--slo-gap-ms", "1e-9", "--chunks", "256,512", "--json", *QUICK]
     with subprocess.Popen(
@@ -80,7 +83,7 @@ def test_ctrl_c_keeps_what_was_measured_and_ends_the_engine(engine: Path) -> Non
         told = iter(tuning.stderr.readline, "")
         assert any("512 tokens: p99 gap" in line for line in told)
         assert any("256 tokens: starting" in line for line in told)
-        tuning.send_signal(signal.SIGINT)
+        tuning.send_signal(ends)
         printed, rest = tuning.communicate(timeout=120)
 
     assert "What was measured is kept in" in rest

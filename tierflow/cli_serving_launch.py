@@ -76,7 +76,7 @@ def serving_launch(name: str, replica: int, timeout_s: float, arguments: tuple[s
     """
     launch = launch_of(name, engine_named(name), replica, arguments)
     failed: list[EngineStartError] = []
-    with _terminated(), running(launch) as process:
+    with terminated_as_interrupted(), running(launch) as process:
 
         def watch() -> None:
             try:
@@ -103,8 +103,8 @@ def serving_launch(name: str, replica: int, timeout_s: float, arguments: tuple[s
 
 
 @contextmanager
-def _terminated() -> Generator[None]:
-    """Take SIGTERM for Ctrl-C meanwhile, so that a supervisor ends the engine, too."""
+def terminated_as_interrupted() -> Generator[None]:
+    """Take SIGTERM for Ctrl-C meanwhile: a supervisor ends this process and its engine by it."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from .cli_serving_launch import engine_named
+from .cli_serving_launch import engine_named, terminated_as_interrupted
 from .engine_settings import EngineSettings
 from .errors import ConfigError
 from .serving.engines import launch_of, running, wait_until_healthy
@@ -98,7 +98,8 @@ def serving_tune(  # noqa: PLR0917  # click names them all
         load = Workload(streams, prompt_tokens or 128, reply_tokens or 64, joins)
         tuning = _LevelTuning(url or _first_replica(str(pool)), most, slo_gap_ms, load, file)
     try:
-        asyncio.run(tuning.run())
+        with terminated_as_interrupted():
+            asyncio.run(tuning.run())
     except KeyboardInterrupt:
         _tell(f"Ended early. What was measured is kept in {file}.")
         if not tuning.measured:

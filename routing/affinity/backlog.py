@@ -12,6 +12,7 @@ from typing import NamedTuple
 _USUAL_PACE = 8_000.0
 _PRIOR_S = 0.5
 _FLEET_PRIOR_S = 5.0
+_LEAST = 1e-6
 _MOST_QUEUED = 4_096
 _MOST_SINCE = 256
 _KEPT = 0.98
@@ -26,16 +27,17 @@ class Pace:
 
     def __init__(self, beyond: "Pace | None" = None) -> None:
         self._beyond = beyond
-        self._prior_s = _PRIOR_S if beyond is None else _FLEET_PRIOR_S
-        self._tokens = 0.0
-        self._seconds = 0.0
+        # Before anything is seen, the widest one is as if it had seen a usual engine for a moment.
+        self._seconds = _PRIOR_S if beyond is None else 0.0
+        self._tokens = _USUAL_PACE * self._seconds
 
     @property
     def per_s(self) -> float:
         """Return tokens a second; never 0."""
-        before = _USUAL_PACE if self._beyond is None else self._beyond.per_s
-        tokens = self._tokens + before * self._prior_s
-        return max(1e-6, tokens / (self._seconds + self._prior_s))
+        if self._beyond is None:
+            return max(_LEAST, self._tokens / self._seconds)
+        tokens = self._tokens + self._beyond.per_s * _FLEET_PRIOR_S
+        return max(_LEAST, tokens / (self._seconds + _FLEET_PRIOR_S))
 
     def seen(self, tokens: float, seconds: float) -> None:
         """Learn that so many tokens took so long."""

@@ -14,10 +14,12 @@ from threading import Lock
 from typing import NamedTuple
 
 from .backlog import Backlog, Pace
-from .blocks import ROOT, BlockChain, next_hash
+from .blocks import BlockChain
+from .evenness import Evenness
 from .index import BlockIndex, Level
 from .sessions import Sessions
 from .shares import Shares
+from .slots import Ranking, bits
 
 _MOST_UNDER_WAY = 65_536
 _PIN_SHARE = 0.05
@@ -25,14 +27,14 @@ _PIN_SHARE = 0.05
 
 _EQUAL_S = 1e-9
 _FEW = 4
-_MOST_COMPARED = 32
-_GROUPS = 32
+"""Of so many that hold equally much each is looked at, of more only the least busy."""
+
 _MARGIN = 0.25
+"""So many replicas more must a block be worth than hold it: shares are known roughly."""
+
 _TRUST = 0.25
 _TRUST_MEMORY = 32
-_WORD = (1 << 64) - 1
-_ODD = 0x9E3779B97F4A7C15
-_GROUP_SEEDS = [next_hash(ROOT, bytes([group])) for group in range(_GROUPS)]
+"""How likely a doubtful block is held, before replies tell; and after how many they have told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +93,15 @@ class Fleet:
         self._index = BlockIndex(index_blocks)
         self._sessions = Sessions(session_ttl_s)
         self._shares = Shares()
+        self._evenness = Evenness()
         self._pace = Pace()
         # How likely a replica still holds what the index is not sure of.
         self._trust = _TRUST
         self._members: dict[str, _Member] = {}
         self._slots: list[_Member | None] = []
-        self._seeds: list[int] = []
+        self._ranking = Ranking()
         self._all = 0
         self._idle = 0
-        self._groups = [0] * _GROUPS
         # (done_at, slot) of those that read, the first to be done first.
         self._busy: list[tuple[float, int]] = []
         self._under_way: OrderedDict[int, _UnderWay] = OrderedDict()
@@ -139,6 +141,7 @@ class Fleet:
             arrival = self._index.arrival(member.slot, chain.hashes[0]) if match.held else 0
             self._index.sent(member.slot, chain.hashes)
             member.backlog.sent(self._tickets, uncached, now)
+            self._evenness.give(member.slot, uncached, len(self._members))
             self._list(member, now)
             self._under_way[self._tickets] = _UnderWay(member, chain, match, arrival)
             if len(self._under_way) > _MOST_UNDER_WAY:
@@ -218,16 +221,13 @@ class Fleet:
     def _join(self, name: str) -> None:
         if None not in self._slots:
             self._slots.append(None)
-            self._seeds.append(0)
         slot = self._slots.index(None)
-        seed = next_hash(ROOT, name.encode())
         now = self._clock()
         member = _Member(name, slot, Backlog(Pace(self._pace), now))
         self._slots[slot] = self._members[name] = member
-        self._seeds[slot] = seed
         self._all |= 1 << slot
         self._idle |= 1 << slot
-        self._groups[seed % _GROUPS] |= 1 << slot
+        self._ranking.join(slot, name)
 
     def _leave(self, member: _Member) -> None:
         self._unlist(member)
@@ -235,8 +235,9 @@ class Fleet:
         self._slots[member.slot] = None
         self._all &= ~(1 << member.slot)
         self._idle &= ~(1 << member.slot)
-        self._groups[self._seeds[member.slot] % _GROUPS] &= ~(1 << member.slot)
+        self._ranking.leave(member.slot)
         self._index.forget(member.slot)
+        self._evenness.forget(member.slot)
 
     def _is_here(self, member: _Member) -> bool:
         return self._slots[member.slot] is member
@@ -295,7 +296,8 @@ class Fleet:
             stay_s = max(0.0, pinned.backlog.done_at - now) + self._reading_s(chain, match, wanted)
             if stay_s <= cost_s + _PIN_SHARE * self._weight * chain.tokens / self._pace.per_s:
                 return pinned, match
-        slot = self._ranked_first(slots, self._telling(chain, levels, wanted))
+        rested = slots & ~self._evenness.over
+        slot = self._ranking.first(rested or slots, self._telling(chain, levels, wanted))
         return self._member(slot), self._match(slot, chain, _depth_of(slot, levels))
 
     def _cheapest(
@@ -359,7 +361,7 @@ class Fleet:
                 if number < len(chain.hashes):
                     return chain.hashes[number]
                 break
-        return self._tickets * _ODD
+        return self._tickets
 
     def _candidates(self, slots: int, now: float) -> Iterator[tuple[int, float]]:
         """Yield those of a level that may be the best, and how long they are busy."""
@@ -382,34 +384,6 @@ class Fleet:
             return min((self._member(slot).listed_at, slot) for slot in bits(slots))
         return next(each for each in self._busy if slots >> each[1] & 1)
 
-    def _ranked_first(self, slots: int, key: int) -> int:
-        """Return the first of slots by rendezvous hashing; of many, by that of their groups."""
-        if slots.bit_count() > _MOST_COMPARED:
-            filled = sum(1 << at for at, group in enumerate(self._groups) if slots & group)
-            slots &= self._groups[_first_of(filled, key, _GROUP_SEEDS)]
-        return _first_of(slots, key, self._seeds)
-
-
-def _first_of(slots: int, key: int, seeds: Sequence[int]) -> int:
-    """Return the slot whose seed comes first beside a key. Rendezvous hashing, Thaler 1998."""
-    first, highest = 0, -1
-    while slots:
-        slot = (slots & -slots).bit_length() - 1
-        slots &= slots - 1
-        # The high bits of the product depend on all bits of both.
-        score = (seeds[slot] ^ key) * _ODD & _WORD
-        if score > highest:
-            first, highest = slot, score
-    return first
-
 
 def _depth_of(slot: int, levels: Sequence[Level]) -> int:
     return next(depth for depth, slots in levels if slots >> slot & 1)
-
-
-def bits(slots: int) -> Iterator[int]:
-    """Yield the slots of a set, the lowest first."""
-    while slots:
-        lowest = slots & -slots
-        yield lowest.bit_length() - 1
-        slots ^= lowest

@@ -24,10 +24,9 @@ from tierflow.errors import (
     RejectedError,
 )
 from tierflow.request import Reply
-from tierflow.routing import NamedTier, Rank, Trail
+from tierflow.routing import Attempt, NamedTier, Rank, Trail
 from tierflow.routing.effects import Standing
 from tierflow.routing.failover import failover
-from tierflow.routing.trail import Attempt
 
 from .world import World, a_request, a_tier, scripted
 

@@ -1,0 +1,110 @@
+"""BlockIndex: who holds what, within bounds, approximate and told by events."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierflow.routing.affinity import BlockChain, BlockIndex
+
+
+def chain(*hashes: int) -> BlockChain:
+    return BlockChain(hashes, 10, 10 * len(hashes) + 1)
+
+
+def depth(index: BlockIndex, slot: int, *hashes: int) -> int:
+    ((found, _),) = index.levels(chain(*hashes), 1 << slot)
+    return found
+
+
+def test_levels_part_replicas_by_the_length_of_what_they_hold() -> None:
+    index = BlockIndex(100)
+    index.sent(0, (1, 2, 3))
+    index.sent(1, (1, 2))
+    index.sent(2, (2, 3))
+    assert index.levels(chain(1, 2, 3, 4), 0b1111) == [(0, 0b1100), (2, 0b10), (3, 0b1)]
+    assert index.levels(chain(1, 2, 3, 4), 0b1110) == [(0, 0b1100), (2, 0b10)]
+    assert index.levels(chain(), 0b11) == [(0, 0b11)]
+
+
+def test_the_end_of_the_oldest_request_is_forgotten_first() -> None:
+    index = BlockIndex(5)
+    index.sent(0, (1, 2, 3))
+    index.sent(0, (7, 8, 9))
+    assert index.held(0) == 5
+    assert depth(index, 0, 1, 2, 3) == 2
+    assert depth(index, 0, 7, 8, 9) == 3
+
+
+def test_what_is_older_than_the_newest_quarter_is_held_but_not_surely() -> None:
+    index = BlockIndex(12)
+    index.sent(0, (1, 2))
+    index.sent(0, (7, 8))
+    assert depth(index, 0, 1, 2) == 2
+    assert index.sure(0, chain(1, 2), 2) == 1
+    assert index.sure(0, chain(7, 8), 2) == 2
+
+
+def test_a_block_that_the_engine_forgot_takes_along_all_that_is_older() -> None:
+    index = BlockIndex(100)
+    for block in (1, 2, 3):
+        index.arrived(0, (block,))
+    index.missed(0, index.arrival(0, 2))
+    assert [depth(index, 0, block) for block in (1, 2, 3)] == [0, 0, 1]
+
+
+def test_events_are_the_truth_but_for_what_is_on_its_way() -> None:
+    index = BlockIndex(100)
+    index.stored(0, [1])
+    index.sent(0, (1, 2))
+    assert depth(index, 0, 1, 2) == 2
+    index.removed(0, [1])
+    assert depth(index, 0, 1, 2) == 0
+    index.stored(0, [1, 2])
+    index.arrived(0, (1, 2))
+    assert depth(index, 0, 1, 2) == 2
+    index.cleared(0)
+    assert (len(index), index.held(0)) == (0, 0)
+
+
+def test_what_never_arrives_is_not_held_once_it_is_lost() -> None:
+    index = BlockIndex(100)
+    index.cleared(0)
+    index.sent(0, (1, 2))
+    index.sent(0, (1,))
+    index.lost(0, (1, 2), 0)
+    assert depth(index, 0, 1, 2) == 1
+    index.lost(0, (1,), 0)
+    assert len(index) == 0
+
+
+def test_a_precise_replica_may_hold_more_than_the_bound() -> None:
+    index = BlockIndex(4)
+    index.stored(0, range(50))
+    assert index.held(0) == 50
+
+
+slots = st.integers(0, 3)
+blocks = st.lists(st.integers(1, 12), max_size=6, unique=True).map(tuple)
+changes = st.tuples(
+    st.sampled_from(["sent", "arrived", "lost", "stored", "removed", "cleared", "forget"]),
+    slots,
+    blocks,
+)
+
+
+@given(st.lists(changes, max_size=60))
+def test_whatever_happens_the_holders_are_those_who_hold(history: list[tuple]) -> None:  # type: ignore[type-arg]
+    index = BlockIndex(4)
+    for name, slot, what in history:
+        match name:
+            case "lost":
+                index.lost(slot, what, 0)
+            case "cleared" | "forget":
+                getattr(index, name)(slot)
+            case _:
+                getattr(index, name)(slot, what)
+    for slot in range(4):
+        coming = set(index._coming.get(slot, ()))
+        kept = {block for part in index._parts(slot) for block in part}
+        assert slot in index._coming or len(kept) <= 4
+        assert {b for b in range(13) if index.holders(b) >> slot & 1} == kept | coming
+    assert all(index.holders(block) for block in index._holders)

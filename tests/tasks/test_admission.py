@@ -18,7 +18,7 @@ from tests.fakes import Fail, FakeProvider, Say
 from tests.fakes.steps import Step
 from tests.tasks.ways import Step as Made
 from tests.tasks.ways import Way, both_ways, plain, run_async
-from tierflow import Prompt
+from tierflow import Chunk, Prompt
 from tierflow.errors import BatchError, DeadlineExceededError
 from tierflow.request import Request
 from tierflow.routing import Seat, Seated
@@ -56,6 +56,10 @@ class Room:
 
 def items(count: int, what: str = "item") -> list[str]:
     return [f"{what} {number}" for number in range(count)]
+
+
+def ignored(_: Chunk) -> None:
+    """Receive a stream for nothing."""
 
 
 def answers(asked: list[str]) -> list[str]:
@@ -100,7 +104,7 @@ class TestRefusals:
         script = Room(2)
         provider.script("fast", script)
         # Streams are not timed, so what a busy machine adds to calls changes nothing here.
-        step = way.step(plain, on_chunk=lambda _: None)
+        step = way.step(plain, on_chunk=ignored)
         step.batch(*items(20, "first"))
         script.calls, later_s, refused = 1000, 3600.0, script.refused
         asked = items(120, "second")
@@ -202,7 +206,8 @@ def test_a_step_of_five_items_does_not_wait_behind_one_of_hundreds(
         async def both() -> tuple[Any, Any]:
             first = asyncio.ensure_future(batch(long, asked[0]))
             await asyncio.to_thread(begun)
-            return await asyncio.gather(first, batch(short, asked[1]))
+            second = await batch(short, asked[1])
+            return await first, second
 
         found = run_async(both)
     else:

@@ -10,6 +10,7 @@ from tests.fakes import Drop, FakeEngine, FakeProvider, Say
 from tests.fakes.wire import Load
 from tests.tasks.pooled import a_pool, asked, urls
 from tests.tasks.ways import Way, both_ways, plain
+from tierflow import Chunk
 from tierflow.errors import ConfigError
 from tierflow.settings import settings
 from tierflow.tasks import hands
@@ -22,6 +23,10 @@ SHORT = [f"short {each}" for each in range(6)]
 
 def slow(_: dict[str, Any]) -> Say:
     return Say("fine", delay_s=0.05)
+
+
+def ignored(_: Chunk) -> None:
+    """Receive a stream for nothing."""
 
 
 @both_ways
@@ -96,7 +101,7 @@ def test_what_waits_in_the_engine_itself_is_a_sign_of_too_many(
     provider.set_loads(Load(waiting=50))
     provider.script("llama", slow)
     # Streams are not timed, so nothing else is.
-    step = way.step(plain, cache=None, on_chunk=lambda _: None)
+    step = way.step(plain, cache=None, on_chunk=ignored)
     deadline = time.monotonic() + PATIENCE_S
     limit: int | None = None
     while limit is None or limit > 2:

@@ -49,9 +49,12 @@ class Office:
             self.most,
             POOLS,
             clock=lambda: self.now,
-            uncached=lambda *_: self.tokens,
+            uncached=self.reads,
             queue=lambda _: None if self.queue is None else (self.queue, self.told_at),
         )
+
+    def reads(self, _deployment: Deployment, _request: Request) -> int:
+        return self.tokens
 
     def join(self, count: int = 1, step: str = "step", **options: Any) -> list[Waiting]:
         wanted = [a_seated(step, **options) for _ in range(count)]

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -79,6 +79,7 @@ class Fleet:
 
     def __init__(self, pool: PoolInUse, clients: Mapping[str, LoadClient]) -> None:
         self.pool, self.clients = pool, clients
+        self.place_s: list[float] = []
 
     async def ask(
         self, messages: Sequence[Message], barred: Sequence[str] = ()
@@ -87,8 +88,11 @@ class Fleet:
         deployment = Deployment(model="hosted_vllm/small", pool="small")
         request = Request(step="ask", messages=tuple(dict(each) for each in messages))
         place = Place(deployment, request)
-        # It asks an engine's tokenizer, as it does in a step.
+        # It asks an engine's tokenizer, as it does in a step; that is part of what a request takes.
+        began = time.perf_counter()
         placed = await asyncio.to_thread(self.pool.place, place, barred)
+        took = time.perf_counter() - began
+        self.place_s.append(took)
         if placed is None:
             raise RuntimeError("No replica is up.")
         placement, _ = placed
@@ -106,7 +110,8 @@ class Fleet:
             fleet.ended(placement.ticket, timed.cached_tokens)
         else:
             fleet.failed(placement.ticket)
-        return placement.cached_tokens, timed
+        whole = replace(timed, ttft_s=took + timed.ttft_s, total_s=took + timed.total_s)
+        return placement.cached_tokens, whole
 
 
 async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
@@ -122,6 +127,7 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
             warm_over_cold = await _warm_over_cold(fleet.clients[bases[0]], words, extent)
             _tell("The index ...")
             agreement = await _agreement(fleet, words, extent, seed)
+            fleet.place_s.clear()
             turns = count()
 
             async def in_turn(body: Mapping[str, Any]) -> Timed:
@@ -140,7 +146,8 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
                     async with LoadClient.connected(router, model="small") as client:
                         name = "sglang_router"
                         played[name] = await _play(name, client.ask, words, extent, seed)
-    return figures_of(warm_over_cold, agreement, played)
+            place_ms = 1000 * median(fleet.place_s)
+    return figures_of(warm_over_cold, agreement, played) | {"place_ms": place_ms}
 
 
 @asynccontextmanager
@@ -190,19 +197,30 @@ async def _warm_over_cold(client: LoadClient, words: Words, extent: Extent) -> f
     return median(warm[1:]) / median(cold[1:])
 
 
-async def _agreement(fleet: Fleet, words: Words, extent: Extent, seed: int) -> float:
-    """Return the share of requests of which exactly as much was cached as the index said."""
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Share of requests of which exactly as much was cached as the index said.
+
+    `cached`: share of requests of which anything was: of nothing alone, agreement says little.
+    """
+
+    exact: float
+    cached: float
+
+
+async def _agreement(fleet: Fleet, words: Words, extent: Extent, seed: int) -> Agreement:
     random = Random(seed)
     prefixes = [words.text(extent.prefix_tokens) for _ in range(extent.prefixes)]
     replicas = list(fleet.clients)
-    equal = list[bool]()
+    equal, cached = list[bool](), list[bool]()
     for number in range(extent.looked_at):
         # Cut anywhere: what is cached then ends in the middle of a prefix.
         cut = random.choice(prefixes)[: random.randrange(400, 4000)]
         barred = [each for each in replicas if each != replicas[number % len(replicas)]]
         expected, timed = await fleet.ask(_prompt(cut, words), barred)
         equal.append(expected == _whole(timed).cached_tokens)
-    return fmean(equal)
+        cached.append(bool(timed.cached_tokens))
+    return Agreement(fmean(equal), fmean(cached))
 
 
 async def _play(
@@ -247,13 +265,14 @@ def _whole(timed: Timed) -> Timed:
 
 
 def figures_of(
-    warm_over_cold: float, agreement: float, played: Mapping[str, Played]
+    warm_over_cold: float, agreement: Agreement, played: Mapping[str, Played]
 ) -> dict[str, Any]:
     """Return the figures of all runs."""
     ours, turns = played["affinity"], played["round_robin"]
     figures = {
         "warm_over_cold_ttft": warm_over_cold,
-        "index_agreement": agreement,
+        "index_agreement": agreement.exact,
+        "index_found_cached": agreement.cached,
         **{f"hit_{name}": each.hit for name, each in played.items()},
         **{f"ttft_p50_s_{name}": each.ttft_p50_s for name, each in played.items()},
         **{f"wall_s_{name}": each.wall_s for name, each in played.items()},

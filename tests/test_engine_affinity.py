@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.engine_affinity import Extent, Played, figures_of, report
+from benchmarks.engine_affinity import Agreement, Extent, Played, figures_of, report
 
 TURNS = Played(0.5, 0.7, 60.0, 0)
 OURS = Played(0.78, 0.2, 40.0, 0)
@@ -12,7 +12,7 @@ ROUTER = Played(0.77, 0.2, 40.0, 1)
 def test_figures_that_meet_their_bars_are_told_apart_from_those_that_do_not() -> None:
     played = {"round_robin": TURNS, "affinity": OURS, "sglang_router": ROUTER}
 
-    found = report(figures_of(0.13, 1.0, played), Extent(), 0)
+    found = report(figures_of(0.13, Agreement(1.0, 0.7), played), Extent(), 0)
 
     assert found["met"] == {
         "warm_over_cold_ttft": False,
@@ -27,7 +27,9 @@ def test_figures_that_meet_their_bars_are_told_apart_from_those_that_do_not() ->
 
 
 def test_without_the_router_there_is_no_distance_to_it() -> None:
-    found = report(figures_of(0.05, 1.0, {"round_robin": TURNS, "affinity": OURS}), Extent(), 0)
+    found = report(
+        figures_of(0.05, Agreement(1.0, 0.7), {"round_robin": TURNS, "affinity": OURS}), Extent(), 0
+    )
 
     assert "router_distance" not in found["met"]
     assert "hit_sglang_router" not in found

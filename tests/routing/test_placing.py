@@ -202,7 +202,7 @@ def usual(plan: Generator[Any, Any, Any]) -> list[object]:
             case Rank(deployments):
                 effect = plan.send(tuple(Standing(each, 0.0, p95_s=0.1) for each in deployments))
             case Place(deployment):
-                effect = plan.send(Placed(deployment.at(A), ticket=1))
+                effect = plan.send(Placed(deployment.at(A), "llama", ticket=1))
             case _:
                 plan.close()
                 return seen

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, median
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,7 @@ def _simplest(rows: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray
     for size in range(1, rows.shape[1] + 1):
         for terms in combinations(range(rows.shape[1]), size):
             part = rows[:, terms] / scale[list(terms)]
-            solved: NDArray[np.float64] = np.linalg.lstsq(part, wanted, rcond=None)[0]
+            solved = cast("NDArray[np.float64]", np.linalg.lstsq(part, wanted, rcond=None)[0])
             if (solved < 0).any():
                 continue
             whole = np.zeros(rows.shape[1])

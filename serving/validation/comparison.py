@@ -59,6 +59,6 @@ def speedup(ratios: Sequence[float], confidence: float, seed: int) -> Speedup | 
 
 
 def _student(confidence: float, degrees: int) -> float:
-    from scipy.stats import t  # noqa: PLC0415  # slow to import
+    from scipy.special import stdtrit  # noqa: PLC0415  # slow to import
 
-    return float(t.ppf(confidence, degrees))
+    return float(stdtrit(degrees, confidence))

@@ -1,7 +1,8 @@
 """Policies of pools, obeyed by steps over real sockets: who serves few at once, and who many."""
 
+import sqlite3
 import time
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_step_is_served_as_the_policy_says_once_its_lengths_are_known(
 def test_above_the_measured_concurrency_the_plain_pool_serves(pools: list[FakeEngine]) -> None:
     keep(Step(2, "drafting"))
     ask(2)
-    fleet = hands().pools._using("llama").fleet
+    fleet = hands().pools._using("llama").fleet  # pyright: ignore[reportPrivateUsage]
     tickets = [fleet.place(chain_of_text("elsewhere", 32)) for _ in range(2)]
     ask(2)
     assert served(pools) == [3, 1]
@@ -88,7 +89,7 @@ def test_a_pool_that_fails_a_request_hands_it_to_the_plain_one(pools: list[FakeE
     pools[1].next(Fail(500))
     step = STEP.step(asked, cache=None)
     answer = step("tenant:ask anew")
-    assert answer.value == pools[0]._text
+    assert answer.value == "from a"
     assert served(pools) == [2, 1]
 
 
@@ -106,10 +107,10 @@ def test_an_answer_of_either_pool_is_the_same_to_the_cache(pools: list[FakeEngin
 
 
 def test_a_damaged_policy_costs_no_step(pools: list[FakeEngine]) -> None:
-    policy = keep(Step(4, "drafting"))
-    store = open_policies(settings())
-    store._add("llama", replace(policy, pool="x").to_json()[:-9])
-    store.close()
+    keep(Step(4, "drafting"))
+    with closing(sqlite3.connect(settings().home / "serving.db")) as store:
+        store.execute("UPDATE serving_policies_v1 SET body = substr(body, 9)")
+        store.commit()
     ask(2)
     assert served(pools) == [2, 0]
 

@@ -70,10 +70,7 @@ def events_in(payload: bytes) -> tuple[KvEvent, ...]:
         raise ImportError(NEEDED) from exc
     try:
         batch: Any = msgspec.msgpack.decode(payload)
-        events: Any = batch["events"] if isinstance(batch, dict) else batch[1]
-        if not isinstance(events, list):
-            raise TypeError("no list of events")  # noqa: TRY301  # said once, below
-        found = [_event(each) for each in events]
+        found = [_event(each) for each in _listed(batch)]
     except (msgspec.DecodeError, LookupError, TypeError, ValueError) as exc:
         raise EngineUnreadableError(
             f"A batch of KV events cannot be read ({type(exc).__name__}). Is the endpoint vLLM's "
@@ -85,14 +82,28 @@ def events_in(payload: bytes) -> tuple[KvEvent, ...]:
 NEEDED = 'KV events need pyzmq and msgspec: pip install "tierflow[serving]"'
 
 
+def _listed(batch: Any) -> list[Any]:
+    """Return a batch's events. Raises LookupError or TypeError where there are none."""
+    if isinstance(batch, dict):
+        return _list(cast("dict[str, Any]", batch)["events"])
+    return _list(_list(batch)[1])
+
+
+def _list(told: Any) -> list[Any]:
+    # Of a text the parts would be letters.
+    kind: type[Any] = type(told)
+    if kind is not list:
+        raise TypeError(f"{kind.__name__} is no list")
+    found: list[Any] = told
+    return found
+
+
 def _event(told: Any) -> KvEvent | None:
     if isinstance(told, dict):
         given = cast("dict[str, Any]", told)
         kind = str(given["type"])
-    elif not isinstance(told, list):
-        raise TypeError("no event")
     else:
-        kind, *values = told
+        kind, *values = _list(told)
         given = dict(zip(_FIELDS.get(kind, ()), values, strict=False))
     # Blocks in the host's memory or on a disk must be loaded first, and those of further groups
     # (sliding windows) stand beside the first group's.

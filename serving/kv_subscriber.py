@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -58,10 +59,11 @@ class KvSubscriber:
         hear: Callable[[str, Sequence[KvEvent]], None],
     ) -> None:
         try:
-            import msgspec  # noqa: F401, PLC0415  # the extra's
             import zmq  # noqa: PLC0415  # the extra's
         except ImportError as exc:
             raise ImportError(NEEDED) from exc
+        if find_spec("msgspec") is None:
+            raise ImportError(NEEDED)
         self._zmq: Any = zmq
         self._endpoints, self._hear = endpoints, hear
         self._context: Any = zmq.Context()

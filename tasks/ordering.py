@@ -154,7 +154,8 @@ def permuted(
     """Return a map's arguments with their lists in another order."""
 
     def moved(value: Any) -> Any:
-        return value if isinstance(value, unmapped) else [value[at] for at in order]
+        is_moved = not isinstance(value, unmapped)
+        return [value[at] for at in order] if is_moved else value  # pyright: ignore[reportUnknownVariableType]  # of anything
 
     own = {name: moved(value) for name, value in _own(kwargs).items()}
     return tuple(map(moved, args)), {**kwargs, **own}

@@ -200,7 +200,7 @@ def text_of(request: Request) -> str:
 
 def _content(message: Mapping[str, Any]) -> str:
     content = message.get("content")
-    if isinstance(content, str) and message.keys() == {"role", "content"}:
+    if isinstance(content, str) and set(message) == {"role", "content"}:
         return content
     return canonical_json(dict(message))
 

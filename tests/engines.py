@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -77,7 +77,7 @@ class Engine:
 
 
 @contextmanager
-def serving(model: Path, count: int = 1) -> Iterator[Sequence[Engine]]:
+def serving(model: Path, count: int = 1) -> Generator[Sequence[Engine]]:
     """Serve a model so many times. The engines end with the block, by their ids.
 
     Skips where transformers has no server.
@@ -92,7 +92,7 @@ def serving(model: Path, count: int = 1) -> Iterator[Sequence[Engine]]:
 
 
 @contextmanager
-def _started(model: Path) -> Iterator[Engine]:
+def _started(model: Path) -> Generator[Engine]:
     port = _free_port()
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
     options = ["--continuous-batching", "--device", "cpu", "--dtype", "float32"]

@@ -1,5 +1,8 @@
 """`tierflow serving`: what is shown of pools, from engines' own pages over real sockets."""
 
+# What is held is nowhere else to be seen.
+# pyright: reportPrivateUsage=false
+
 import json
 from pathlib import Path
 

@@ -29,8 +29,9 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app_state["transports"].append(transport)
-        self.app_state = {**self.app_state, "transport": transport}
+        state: dict[str, Any] = self.app_state
+        state["transports"].append(transport)
+        self.app_state = {**state, "transport": transport}
 
 
 class _Server(Server):

@@ -1,7 +1,7 @@
 """KV events: batches in both encodings, in order or not, and over real ZeroMQ sockets."""
 
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -166,7 +166,7 @@ class Heard:
 
 
 @contextmanager
-def listening(**endpoints: str) -> Iterator[Heard]:
+def listening(**endpoints: str) -> Generator[Heard]:
     heard = Heard()
     named = {replica: KvEndpoint.of(written) for replica, written in endpoints.items()}
     subscriber = KvSubscriber(named, heard)

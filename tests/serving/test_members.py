@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -44,7 +44,7 @@ class Watched:
 @contextmanager
 def watching(
     pool: Pool, resolve: Callable[[str, int], Sequence[str]] | None = None
-) -> Iterator[tuple[Watched, Watcher]]:
+) -> Generator[tuple[Watched, Watcher]]:
     watched = Watched()
     watcher = Watcher(pool, watched.found, watched.heard, resolve)
     try:

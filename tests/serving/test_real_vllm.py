@@ -134,5 +134,6 @@ def _ask(vllm: Vllm, messages: list[dict[str, Any]]) -> int:
     """Ask, and return how many tokens it says were cached."""
     body = {"model": vllm.model, "messages": messages, "max_tokens": 2, "temperature": 0}
     answer = httpx.post(f"{vllm.url}/chat/completions", json=body, timeout=PATIENCE_S)
-    usage = answer.raise_for_status().json()["usage"]
-    return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    usage: Any = answer.raise_for_status().json()["usage"]
+    details: dict[str, Any] = usage.get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or 0)

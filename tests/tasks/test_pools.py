@@ -1,5 +1,8 @@
 """Pools: steps over real sockets to replicas with prefix caches, which die, restart and join."""
 
+# What is held is nowhere else to be seen.
+# pyright: reportPrivateUsage=false
+
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -12,6 +15,7 @@ from tests.tasks.conftest import Rows
 from tests.tasks.pooled import TENANTS, a_pool, asked, hit_rate, items, served, urls
 from tests.tasks.ways import Way, both_ways
 from tests.tasks.world import in_a_flow
+from tierflow import Chunk
 from tierflow.errors import AllDeploymentsFailedError, RejectedError
 from tierflow.settings import _load
 from tierflow.tasks import close_hands, hands
@@ -228,7 +232,11 @@ def test_a_stream_tells_when_its_prompt_was_read(
 ) -> None:
     a_pool(project, urls(engines))
     heard: list[str] = []
-    step = way.step(asked, cache=None, on_chunk=lambda chunk: heard.append(chunk.text))
+
+    def note(chunk: Chunk) -> None:
+        heard.append(chunk.text)
+
+    step = way.step(asked, cache=None, on_chunk=note)
 
     step("tenant:ask")
 

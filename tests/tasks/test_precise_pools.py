@@ -1,5 +1,8 @@
 """Precise pools: what is held is what the engines say over ZeroMQ, evictions and all."""
 
+# What is held is nowhere else to be seen.
+# pyright: reportPrivateUsage=false
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,7 +86,7 @@ def test_the_index_is_what_the_engines_hold(way: Way, project: Path, told: Told)
 
     assert not any(answer.failures for answer in answers)
     until(lambda: all(len(held(pool, each)) == len(each.cache._held) for each in told.engines))
-    known = set().union(*(held(pool, each) for each in told.engines))
+    known = {block for each in told.engines for block in held(pool, each)}
     last = set(blocks(items(4)[-1]))
     assert last <= known
 

@@ -68,5 +68,5 @@ timeout_s = 120
     assert len(after) == 2 * len(DESKS)
     assert len({answer.deployment for answer in (*before, *after)}) == 1
     pooled = [each.attributes or {} for each in emitted.exporter.get_finished_spans()]
-    assert {each[names.POOL] for each in pooled if names.POOL in each} == {"llama"}
+    assert {str(each[names.POOL]) for each in pooled if names.POOL in each} == {"llama"}
     assert any(int(str(each.get(names.POOL_CACHED, 0))) > 200 for each in pooled)

@@ -30,21 +30,24 @@ class Pace:
         # Before anything is seen, the widest one is as if it had seen a usual engine for a moment.
         self._seconds = _PRIOR_S if beyond is None else 0.0
         self._tokens = _USUAL_PACE * self._seconds
-
-    @property
-    def per_s(self) -> float:
-        """Return tokens a second; never 0."""
-        if self._beyond is None:
-            return max(_LEAST, self._tokens / self._seconds)
-        tokens = self._tokens + self._beyond.per_s * _FLEET_PRIOR_S
-        return max(_LEAST, tokens / (self._seconds + _FLEET_PRIOR_S))
+        self.per_s: float = _USUAL_PACE if beyond is None else beyond.per_s
+        """Tokens a second; never 0."""
 
     def seen(self, tokens: float, seconds: float) -> None:
         """Learn that so many tokens took so long."""
         self._tokens = _KEPT * self._tokens + tokens
         self._seconds = _KEPT * self._seconds + seconds
+        if self._beyond is None:
+            self.per_s = max(_LEAST, self._tokens / self._seconds)
+            return
+        self._beyond.seen(tokens, seconds)
+        self.follow()
+
+    def follow(self) -> None:
+        """Follow the wider one, of which others may have taught since."""
         if self._beyond is not None:
-            self._beyond.seen(tokens, seconds)
+            known = self._tokens + self._beyond.per_s * _FLEET_PRIOR_S
+            self.per_s = max(_LEAST, known / (self._seconds + _FLEET_PRIOR_S))
 
 
 class _Sent(NamedTuple):
@@ -85,6 +88,7 @@ class Backlog:
 
     def sent(self, ticket: int, tokens: float, now: float) -> None:
         """Count a request that was just sent, by the tokens that must be read anew."""
+        self._pace.follow()
         self._mean_tokens += (tokens - self._mean_tokens) / (16 if self._mean_tokens else 1)
         least = 0.0
         if self._tells_first_tokens and self._queue:

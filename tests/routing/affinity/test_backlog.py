@@ -143,7 +143,8 @@ events = st.one_of(
 def test_whatever_happens_it_is_never_more_than_all_that_could_be_left(
     history: list[tuple[tuple[str, int], float]],
 ) -> None:
-    it, now, sent = backlog(), 0.0, 0.0
+    pace = known()
+    it, now, sent = Backlog(pace, 0), 0.0, 0.0
     for number, ((kind, what), passed) in enumerate(history):
         now += passed
         if kind == "sent":
@@ -154,5 +155,5 @@ def test_whatever_happens_it_is_never_more_than_all_that_could_be_left(
             sent += 900 * what
         else:
             getattr(it, kind)(what, now)
-        assert it._pace.per_s >= 0
-        assert (it.done_at - now) * it._pace.per_s <= sent + 1
+        assert pace.per_s >= 0
+        assert (it.done_at - now) * pace.per_s <= sent + 1

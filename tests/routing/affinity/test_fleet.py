@@ -1,6 +1,7 @@
 """Fleet: who gets a request, by prefix, by load, by session; members come and go."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -174,7 +175,9 @@ actions = st.one_of(
 
 
 @given(st.lists(actions, max_size=60))
-def test_whatever_happens_a_member_that_is_not_excluded_is_chosen(history: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_whatever_happens_a_member_that_is_not_excluded_is_chosen(
+    history: list[tuple[str, Any, Any]],
+) -> None:
     pool, clock = fleet("a", "b", index_blocks=4)
     members = {"a", "b"}
     for kind, what, more in history:

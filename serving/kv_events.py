@@ -91,9 +91,8 @@ def _listed(batch: Any) -> list[Any]:
 
 def _list(told: Any) -> list[Any]:
     # Of a text the parts would be letters.
-    kind: type[Any] = type(told)
-    if kind is not list:
-        raise TypeError(f"{kind.__name__} is no list")
+    if told.__class__ is not list:
+        raise TypeError(f"{told.__class__.__name__} is no list")
     found: list[Any] = told
     return found
 

@@ -1,9 +1,11 @@
 """Engine affinity: placement by prefix before two real vLLM replicas, and what it brings.
 
 Prompts of several prefixes, more than one replica's cache holds and fewer than both do, are placed
-in turn, by our pool with precise affinity, and by SGLang's router. Hits are the engines' own
-`cached_tokens`. The agreement of our index is looked at request by request, in turn, so that blocks
-are evicted all the time. `make engines` installs vLLM; without sglang-router its row is left out.
+in turn, by our pool with precise and with approximate affinity, and by SGLang's router. Hits are
+the engines' own `cached_tokens`. The agreement of our index is looked at request by request, in
+turn, so that blocks are evicted all the time. `make engines` installs vLLM; without sglang-router
+its row is left out. Time to first token includes placing: precise affinity asks an engine's
+tokenizer.
 """
 
 import argparse
@@ -120,7 +122,7 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
     ports = [free_port(), free_port()]
     told = [f"tcp://127.0.0.1:{port}" for port in ports]
     with engines([_replica(model, each, extent) for each in told], home) as bases:
-        async with _fleet(bases, told, extent) as fleet:
+        async with _fleets(bases, told, extent) as (fleet, guessing):
             words = Words(fleet.clients[bases[0]], seed)
             await words.weigh()
             _tell("Warm and cold ...")
@@ -133,10 +135,13 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
             async def in_turn(body: Mapping[str, Any]) -> Timed:
                 return await fleet.clients[bases[next(turns) % len(bases)]].ask(body)
 
-            async def by_prefix(body: Mapping[str, Any]) -> Timed:
+            async def by_events(body: Mapping[str, Any]) -> Timed:
                 return (await fleet.ask(body["messages"]))[1]
 
-            ways = {"round_robin": in_turn, "affinity": by_prefix}
+            async def by_text(body: Mapping[str, Any]) -> Timed:
+                return (await guessing.ask(body["messages"]))[1]
+
+            ways = {"round_robin": in_turn, "affinity": by_events, "approximate": by_text}
             played = {
                 name: await _play(name, ask, words, extent, seed) for name, ask in ways.items()
             }
@@ -146,29 +151,35 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
                     async with LoadClient.connected(router, model="small") as client:
                         name = "sglang_router"
                         played[name] = await _play(name, client.ask, words, extent, seed)
-            place_ms = 1000 * median(fleet.place_s)
-    return figures_of(warm_over_cold, agreement, played) | {"place_ms": place_ms}
+            placing = {
+                "place_ms_affinity": 1000 * median(fleet.place_s),
+                "place_ms_approximate": 1000 * median(guessing.place_s),
+            }
+    return figures_of(warm_over_cold, agreement, played) | placing
 
 
 @asynccontextmanager
-async def _fleet(
+async def _fleets(
     bases: Sequence[str], told: Sequence[str], extent: Extent
-) -> AsyncGenerator[Fleet]:
-    pool = Pool(
+) -> AsyncGenerator[tuple[Fleet, Fleet]]:
+    """Give two pools of the same replicas: one hears their events, one goes by what it sent."""
+    precise = Pool(
         replicas=tuple(bases),
         affinity="precise",
         kv_events=tuple(f"bind+{each}" for each in told),
         cache_tokens=extent.cache_tokens,
     )
+    approximate = Pool(replicas=tuple(bases), cache_tokens=extent.cache_tokens)
     async with AsyncExitStack() as stack:
         clients = {
             base: await stack.enter_async_context(LoadClient.connected(base)) for base in bases
         }
-        in_use = PoolInUse("small", pool, time.monotonic)
-        try:
-            yield Fleet(in_use, clients)
-        finally:
-            in_use.close()
+        fleets = list[Fleet]()
+        for pool in (precise, approximate):
+            in_use = PoolInUse("small", pool, time.monotonic)
+            stack.callback(in_use.close)
+            fleets.append(Fleet(in_use, clients))
+        yield fleets[0], fleets[1]
 
 
 def _replica(model: Path, events: str, extent: Extent) -> Vllm:

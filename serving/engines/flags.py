@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
@@ -83,10 +83,6 @@ class Profile(BaseModel):
             if name is not None:
                 written = (name,) if name else ()
                 yield Option(written if value is True else (*written, _text(value)), entry.why)
-
-    def but(self, **changed: Any) -> Self:
-        """Return this profile with fields changed, checked as if they had been given at once."""
-        return type(self).model_validate(self.model_dump() | changed)
 
 
 def numbers(version: str) -> tuple[int, ...]:

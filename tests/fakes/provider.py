@@ -59,9 +59,13 @@ class _Server(Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
-            server.close()
-        # What was accepted a moment ago becomes a connection first, by a task of asyncio's.
+            for listener in server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+        # What was accepted a moment ago becomes a connection first, by a task of asyncio's: one
+        # that finds its server closed would leave the socket open.
         await _let_go()
+        for server in self.servers:
+            server.close()
         # A hanging answer would hold up the graceful stop until its time is over.
         for connection in tuple(self.server_state.connections):
             connection.transport.close()

@@ -84,13 +84,16 @@ class Fleet:
         self.place_s: list[float] = []
 
     async def ask(
-        self, messages: Sequence[Message], barred: Sequence[str] = ()
+        self, messages: Sequence[Message], barred: Sequence[str] = (), *, prefix_messages: int = 0
     ) -> tuple[int, Timed]:
-        """Place a request and have it answered; also tell how much of it should be cached."""
+        """Place a request and have it answered; also tell how much of it should be cached.
+
+        `prefix_messages`: of them, as a step tells; 0 to have all of the request looked for.
+        """
         deployment = Deployment(model="hosted_vllm/small", pool="small")
-        request = Request(step="ask", messages=tuple(dict(each) for each in messages))
+        request = Request("ask", tuple(map(dict, messages)), prefix_messages)
         place = Place(deployment, request)
-        # It asks an engine's tokenizer, as it does in a step; that is part of what a request takes.
+        # It may ask an engine's tokenizer, as it does in a step: that is part of what it takes.
         began = time.perf_counter()
         placed = await asyncio.to_thread(self.pool.place, place, barred)
         took = time.perf_counter() - began
@@ -136,10 +139,10 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
                 return await fleet.clients[bases[next(turns) % len(bases)]].ask(body)
 
             async def by_events(body: Mapping[str, Any]) -> Timed:
-                return (await fleet.ask(body["messages"]))[1]
+                return (await fleet.ask(body["messages"], prefix_messages=1))[1]
 
             async def by_text(body: Mapping[str, Any]) -> Timed:
-                return (await guessing.ask(body["messages"]))[1]
+                return (await guessing.ask(body["messages"], prefix_messages=1))[1]
 
             ways = {"round_robin": in_turn, "affinity": by_events, "approximate": by_text}
             played = {

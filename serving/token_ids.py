@@ -13,8 +13,13 @@ from ..settings import shown_url
 class TokenSource(Protocol):
     """Where the token ids of a request come from."""
 
-    def token_ids(self, api_base: str, model: str, messages: Sequence[Message]) -> Sequence[int]:
-        """Return what the engine reads for these messages. Raises EngineUnreadableError."""
+    def token_ids(
+        self, api_base: str, model: str, messages: Sequence[Message], *, replies: bool
+    ) -> Sequence[int]:
+        """Return what the engine reads for these messages. Raises EngineUnreadableError.
+
+        `replies`: whether the engine's reply comes next, and not a further message.
+        """
         ...
 
 
@@ -24,13 +29,15 @@ class TokenizePage:
 
     timeout_s: float = 2.0
 
-    def token_ids(self, api_base: str, model: str, messages: Sequence[Message]) -> Sequence[int]:
+    def token_ids(
+        self, api_base: str, model: str, messages: Sequence[Message], *, replies: bool
+    ) -> Sequence[int]:
         """Return what the engine reads for these messages. Raises EngineUnreadableError."""
         import httpx  # noqa: PLC0415  # comes with litellm; only for those who ask
 
         parts = urlsplit(api_base)
         url = urlunsplit((parts.scheme, parts.netloc, "/tokenize", "", ""))
-        asked = {"model": model, "messages": list(messages), "add_generation_prompt": True}
+        asked = {"model": model, "messages": list(messages), "add_generation_prompt": replies}
         try:
             answer: Any = httpx.post(url, json=asked, timeout=self.timeout_s).raise_for_status()
             return [int(each) for each in answer.json()["tokens"]]

@@ -18,7 +18,6 @@ from ..routing.affinity import (
     Placement,
     Translation,
     chain_of_text,
-    chain_of_tokens,
 )
 from ..routing.effects import Place
 from ..serving import (
@@ -35,6 +34,7 @@ from ..serving import (
     Watcher,
 )
 from ..settings import Deployment
+from .tokenised import Tokenised
 
 _LOG = logging.getLogger("tierflow")
 
@@ -63,7 +63,7 @@ class PoolInUse:
         tokens: TokenSource | None = None,
     ) -> None:
         self.name, self.pool, self._clock = name, pool, clock
-        self._tokens = tokens or TokenizePage()
+        self._tokens, self._tokenised = tokens or TokenizePage(), Tokenised()
         self.fleet = Fleet(
             prefill_weight=pool.prefill_weight,
             index_blocks=_OVERSIZE * pool.cache_tokens // TEXT_BLOCK_TOKENS,
@@ -126,22 +126,27 @@ class PoolInUse:
             # Nothing is looked up: the length alone counts.
             whole = chain_of_text(text_of(request), TEXT_BLOCK_TOKENS)
             return BlockChain((), TEXT_BLOCK_TOKENS, whole.tokens)
-        ids = self._token_ids(place) if self._subscriber is not None else None
-        if ids is not None:
-            size = max(each.tokens_per_block for each in self._translations.values())
-            return chain_of_tokens(ids, size or TEXT_BLOCK_TOKENS)
+        if self._subscriber is not None and (told := self._tokenised_chain(place)) is not None:
+            return told
         return chain_of_text(text_of(request), TEXT_BLOCK_TOKENS, _salt(deployment))
 
-    def _token_ids(self, place: Place) -> Sequence[int] | None:
-        """Return what the engines read for a request; None if no engine says so in time."""
+    def _tokenised_chain(self, place: Place) -> BlockChain | None:
+        """Return a request's chain in the engines' tokens; None if none says so in time."""
         if self._clock() < self._untokenised_until:
             return None
+        size = max(each.tokens_per_block for each in self._translations.values())
         model = place.deployment.model.partition("/")[2]
         up = [each for each in self.members if each not in self._down] or self.members
         # Their tokenizers are the same, so the work is spread.
         asked = up[hash(place.session) % len(up)]
         try:
-            return self._tokens.token_ids(asked, model, place.request.messages)
+            return self._tokenised.chain(
+                place.request,
+                size or TEXT_BLOCK_TOKENS,
+                lambda messages, replies: self._tokens.token_ids(
+                    asked, model, messages, replies=replies
+                ),
+            )
         except EngineUnreadableError as exc:
             self._untokenised_until = self._clock() + _UNREADABLE_S
             _LOG.warning("%s Requests are placed by load until then.", exc)

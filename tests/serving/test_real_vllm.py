@@ -110,7 +110,9 @@ def test_what_its_events_say_is_held_is_what_it_finds_cached(vllm: Vllm) -> None
         for turn in range(3):
             for tenant in range(4):
                 messages = asked(tenant, f"ask {turn}")
-                ids = TokenizePage(timeout_s=30).token_ids(vllm.url, vllm.model, messages)
+                ids = TokenizePage(timeout_s=30).token_ids(
+                    vllm.url, vllm.model, messages, replies=True
+                )
                 chain = chain_of_tokens(ids, known.tokens_per_block)
                 ends = monotonic() + PATIENCE_S
                 depth = next(

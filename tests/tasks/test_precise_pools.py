@@ -91,12 +91,24 @@ def test_the_index_is_what_the_engines_hold(way: Way, project: Path, told: Told)
     assert last <= known
 
 
+def in_one(item: str) -> str:
+    """The same prompt without a prefix of its own: all of it is in one message."""
+    prompt = asked(item)
+    return f"{prompt.prefix}{prompt.ask}"
+
+
+@pytest.mark.parametrize(("prompt", "most_off"), [(in_one, 0), (asked, BLOCK_TOKENS)])
 def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
-    project: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+    prompt: Callable[[str], Any],
+    most_off: int,
+    project: Path,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Of a prompt with a prefix, the block in which the ask begins is not looked for."""
     told.pool(project)
     pool = told.begin()
-    step = Way(is_async=False).step(asked, cache=None)
+    step = Way(is_async=False).step(prompt, cache=None)
     expected: list[int] = []
     place = pool.place
 
@@ -112,7 +124,8 @@ def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
         until(lambda: all(len(held(pool, one)) == len(one.cache._held) for one in told.engines))
         found.append(step(each).usage.cache_read_tokens)
 
-    assert expected == found
+    assert sum(found) > 0
+    assert all(0 <= told - mine <= most_off for mine, told in zip(expected, found, strict=True))
     assert sum(found) > 0
 
 

@@ -12,7 +12,7 @@ from .cli_serving_validate import policy_, validate
 
 @click.group()
 def serving() -> None:
-    """Look into self-hosted engines: how they do, which serves what, and how many it takes."""
+    """Look into self-hosted engines: how they do, and which serves what."""
 
 
 for _each in (

@@ -125,10 +125,11 @@ def plan(  # noqa: PLR0917  # click names them all
     seed: int,
     as_json: bool,
 ) -> None:
-    """Find the least replicas, and their profile, that keep a promise at a trace's load.
+    """Find the least replicas, and their profile, that keep a promise.
 
-    Simulates vLLM's scheduler iteration by iteration, with requests routed to whoever has the least
-    to read. Replicas are engines: with tensor parallelism, each is several GPUs. Asks no engine.
+    At a trace's load. Simulates vLLM's scheduler iteration by iteration, with requests routed to
+    whoever has the least to read. Replicas are engines: with tensor parallelism, each is several
+    GPUs. Asks no engine.
     """
     from .serving.simulation.planning import (  # noqa: PLC0415  # takes simpy and numpy
         Search,

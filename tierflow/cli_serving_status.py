@@ -18,7 +18,7 @@ from .settings import settings, shown_url
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def status(*, as_json: bool) -> None:
-    """Show each pool's replicas: whether they are up, how busy, and how much they find cached.
+    """Show each pool's replicas: who is up, how busy, and what is cached.
 
     A replica without a metrics page (transformers serve) is up, and nothing more is known of it.
     """

@@ -77,7 +77,7 @@ def serving_tune(  # noqa: PLR0917  # click names them all
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the largest chunk that keeps gaps short, or how many requests at once pay.
+    """Find the largest chunk that keeps gaps short, or the most at once.
 
     With --engine it starts the engine with each candidate, has long prompts join running replies,
     and measures their gaps. With --pool or --url it doubles the requests at once until twice in a

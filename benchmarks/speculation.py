@@ -31,12 +31,12 @@ from .running import at_least_one, end, enter, write
 _BARS = {"adopted_at_1": True, "rejected_at_8": True}
 _GOOD, _POOR = "drafting", "guessing"
 _DRAFTED = 4
-_SHAPE = replace(LARGE, damping=0.05, window=2048)
+_SHAPE = replace(LARGE, damping=0.02, window=2048)
 _OPTIONS = (
     *("--max-model-len", "1024", "--max-num-batched-tokens", "1024"),
     "--no-enable-prefix-caching",
 )
-_LENGTHS = {"label": 16, "draw_up": 64}
+_LENGTHS = {"label": 32, "draw_up": 64}
 """The steps, and how many tokens each has written."""
 
 

@@ -123,7 +123,7 @@ def _event(told: Any) -> KvEvent | None:
 def _stored(given: Mapping[str, Any]) -> Stored:
     hashes: tuple[EngineHash, ...] = tuple(given["block_hashes"])
     token_ids, size = tuple(map(int, given["token_ids"])), int(given["block_size"])
-    if len(token_ids) != size * len(hashes):
+    if size < 1 or len(token_ids) != size * len(hashes):
         raise ValueError("tokens and blocks do not fit")
     whole = given.get("lora_name") or given.get("lora_id")
     extra: Sequence[Any] = given.get("extra_keys") or [whole and [whole]] * len(hashes)

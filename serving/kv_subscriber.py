@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ..errors import EngineUnreadableError
+from ..settings import shown_url
 from .kv_events import NEEDED, Gap, KvEvent, Sequenced
 
 _LOG = logging.getLogger("tierflow")
@@ -114,7 +115,7 @@ class KvSubscriber:
             _LOG.warning(
                 "KV events of %s cannot be heard at %s (%s). Its cache is guessed from what is "
                 "sent. Does another process have that port?",
-                replica,
+                shown_url(replica),
                 endpoint.address,
                 exc.strerror,
             )
@@ -127,11 +128,18 @@ class KvSubscriber:
             return
         number = int.from_bytes(frames[-2], "big")
         try:
-            told = sequenced.take(number, frames[-1])
-        except EngineUnreadableError as exc:
-            _LOG.warning("%s: %s", replica, exc)
-            told = (Gap(number, number),)
-        self._hear(replica, told)
+            self._hear(replica, sequenced.take(number, frames[-1]))
+        except (
+            EngineUnreadableError,
+            ValueError,
+            TypeError,
+            LookupError,
+            self._zmq.ZMQError,
+        ) as exc:
+            # One engine's nonsense is no reason to hear the others no more.
+            said = exc if isinstance(exc, EngineUnreadableError) else type(exc).__name__
+            _LOG.warning("%s: KV events cannot be read: %s", shown_url(replica), said)
+            self._hear(replica, (Gap(number, number),))
 
     def _replayed(self, address: str, number: int) -> Sequence[tuple[int, bytes]]:
         """Return the batches that an engine still has from a number on; what came in time."""

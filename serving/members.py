@@ -4,9 +4,10 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,11 +24,15 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A replica as it was seen. `is_up`: something answers there. `signals`: None if unheard."""
+    """A replica as it was seen. `is_up`: something answers there. `signals`: None if unheard.
+
+    `at`: when it was asked, on the monotonic clock.
+    """
 
     replica: str
     is_up: bool
     signals: EngineSignals | None = None
+    at: float = field(default=0.0, compare=False)
 
 
 def addresses(url: str, found: Sequence[str]) -> tuple[str, ...]:
@@ -66,20 +71,21 @@ class Watcher:
 
     def look(self) -> None:
         """Look now: somebody failed, perhaps."""
-        if not self._is_closing:
+        with suppress(RuntimeError):  # it has just ended
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def close(self) -> None:
         """Watch no more."""
         if not self._is_closing:
             self._is_closing = True
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self.look()
             self._thread.join()
 
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._watch())
         finally:
+            self.found.set()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
@@ -98,7 +104,7 @@ class Watcher:
     async def _find(self) -> None:
         try:
             self._known = await find(self._pool, self._resolve)
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             # Whoever was there before may be there still.
             if not self._is_lost:
                 self._is_lost = True
@@ -134,13 +140,15 @@ async def see(replicas: Sequence[str]) -> list[Seen]:
 def _client() -> Any:
     import httpx  # noqa: PLC0415  # comes with litellm; only for pools
 
-    return httpx.AsyncClient(timeout=_TIMEOUT_S, limits=httpx.Limits(max_connections=_AT_ONCE))
+    limits = httpx.Limits(max_connections=_AT_ONCE)
+    # A proxy's page about a replica that is down would say that it is up.
+    return httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits, trust_env=False)
 
 
 async def _see(client: Any, replica: str) -> Seen:
     import httpx  # noqa: PLC0415  # loaded by now
 
-    url = metrics_url(replica)
+    url, at = metrics_url(replica), time.monotonic()
     try:
         answer: Any = await client.get(url)
     except httpx.ConnectError:
@@ -151,6 +159,6 @@ async def _see(client: Any, replica: str) -> Seen:
     if answer.is_error:
         return Seen(replica, is_up=True)
     try:
-        return Seen(replica, is_up=True, signals=signals_in(answer.text, shown_url(url)))
-    except EngineUnreadableError:
+        return Seen(replica, is_up=True, signals=signals_in(answer.text, shown_url(url)), at=at)
+    except (EngineUnreadableError, ValueError, LookupError):
         return Seen(replica, is_up=True)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..caching import Later, Once, Shared
-from ..routing import Ask, Foreign, Hedge, Pause, Seated
+from ..routing import Ask, Foreign, Hedge, Pause, Place, Seated
 from ..tracing import Within, span
 from .admitting import in_seat, in_seat_async
 from .calling import call, call_async
@@ -95,6 +95,20 @@ def _limit(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
+async def _placed(place: Place, hands: Hands) -> Any:
+    """Have a replica chosen in a thread. Should nobody want it any more, it is given back."""
+    placing = asyncio.ensure_future(asyncio.to_thread(hands.perform, place))
+    try:
+        return await asyncio.shield(placing)
+    except asyncio.CancelledError:
+        placing.add_done_callback(lambda done: hands.pools.give_back(_result(done)))
+        raise
+
+
+def _result(done: "asyncio.Future[Any]") -> Any:
+    return None if done.cancelled() or done.exception() is not None else done.result()
+
+
 async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> Any:  # noqa: C901, PLR0911, PLR0912  # one an effect
     match effect:
         case Ask() | Hedge():
@@ -132,6 +146,8 @@ async def _perform_async(effect: object, hands: Hands, render: PromptCall) -> An
         case Render(prompt):
             prompted = render(prompt)
             return await prompted if inspect.isawaitable(prompted) else prompted
+        case Place() if hands.takes_long(effect):
+            return await _placed(effect, hands)
         case _ if hands.takes_long(effect):
             return await asyncio.to_thread(hands.perform, effect)
         case _:

@@ -31,6 +31,13 @@ class Obeying:
         """Tell whether `served_by` reads the store."""
         return self._policies.is_due(pool)
 
+    def others(self, pool: str) -> set[str]:
+        """Return the pools that may serve requests of this one."""
+        policy = self._policy(pool)
+        if policy is None:
+            return set()
+        return {step.pool for rule in policy.rules for step in rule.steps}
+
     def served_by(
         self,
         pool: str,
@@ -47,7 +54,7 @@ class Obeying:
         policy, expected = self._policy(pool), self._lengths.expected(request)
         if policy is None or expected is None:
             return pool
-        others = {step.pool for rule in policy.rules for step in rule.steps} & set(known)
+        others = self.others(pool) & set(known)
         at_once = 1 + sum(map(under_way, {pool, *others}))
         chosen = policy.pool_for(
             request.step,

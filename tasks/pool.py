@@ -78,6 +78,9 @@ class PoolInUse:
         self._tells_cached = False
         self._untokenised_until = float("-inf")
         self._translations: dict[str, Translation] = {}
+        self._missed = set[str]()
+        """Replicas whose events were missed; until they are empty, what they hold is guessed."""
+
         self._set(pool.replicas, frozenset())
         self._subscriber = self._subscribed()
         self._watcher = Watcher(pool, self._found, self._seen)
@@ -86,6 +89,11 @@ class PoolInUse:
     def is_precise(self) -> bool:
         """Whether its engines tell what they hold."""
         return self._subscriber is not None
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether placing may wait: for a look at a host's addresses, or for a tokenizer."""
+        return self.is_precise or not self.members
 
     def uncached(self, place: Place) -> int:
         """Return how many tokens of a request would be read anew, at the least."""
@@ -161,7 +169,7 @@ class PoolInUse:
         self._set(self.members, down if len(down) < len(seen) else frozenset())
         now, told = self._clock(), [each for each in seen if each.signals is not None]
         for each in told:
-            self.fleet.heard(each.replica, each.signals.waiting if each.signals else 0.0, now)
+            self.fleet.heard(each.replica, each.signals.waiting if each.signals else 0.0, each.at)
         if told:
             waiting = sum(each.signals.waiting for each in told if each.signals is not None)
             self.queue = waiting, now
@@ -190,12 +198,22 @@ class PoolInUse:
         for event in events:
             match event:
                 case Stored(hashes, parent, token_ids, size, salts):
-                    self.fleet.stored(replica, known.stored(hashes, parent, token_ids, size, salts))
+                    stored = known.stored(hashes, parent, token_ids, size, salts)
+                    if replica not in self._missed:
+                        self.fleet.stored(replica, stored)
                 case Removed(hashes):
-                    self.fleet.removed(replica, known.removed(hashes))
-                case Cleared() | Gap():
+                    removed = known.removed(hashes)
+                    if replica not in self._missed:
+                        self.fleet.removed(replica, removed)
+                case Cleared():
                     known.cleared()
+                    self._missed.discard(replica)
                     self.fleet.cleared(replica)
+                case Gap():
+                    # What was stored before, and is told no more, may be what all else follows.
+                    known.cleared()
+                    self._missed.add(replica)
+                    self.fleet.guessed(replica)
 
 
 def text_of(request: Request) -> str:

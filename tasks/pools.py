@@ -43,11 +43,15 @@ class Pools:
     def takes_long(self, place: Place) -> bool:
         """Tell whether it reaches a network or a store: a first look, a tokenizer, a probe."""
         name = place.deployment.pool or ""
-        pool = self._in_use.get(name)
         if self._settings.pools[name].affinity == "gateway":
             return bool(self._guard.health.ailing())
-        if pool is None or pool.is_precise or self._obeying.takes_long(name):
+        if self._obeying.takes_long(name):
             return True
+        lane = self._settings.pools[name].prefill_lane
+        for each in filter(None, (name, lane, *self._obeying.others(name))):
+            pool = self._in_use.get(each)
+            if each in self._settings.pools and (pool is None or pool.takes_long):
+                return True
         return bool(self._guard.health.ailing())
 
     def place(self, place: Place) -> Placed | None:
@@ -89,7 +93,9 @@ class Pools:
             place.request,
             under_way=lambda pool: self._using(pool).fleet.under_way,
             replicas=len(self._using(name).members),
-            known=self._settings.pools.keys(),
+            known=[
+                each for each, pool in self._settings.pools.items() if pool.affinity != "gateway"
+            ],
         )
 
     def _placed(self, pool: PoolInUse, place: Place) -> Placed | None:
@@ -130,7 +136,9 @@ class Pools:
         placed, on_chunk = ask.placed, ask.on_chunk
         if placed is None or placed.ticket is None or on_chunk is None:
             return ask
-        fleet, ticket, is_first = self._pool_of(ask).fleet, placed.ticket, True
+        if (pool := self._pool_of(ask)) is None:
+            return ask
+        fleet, ticket, is_first = pool.fleet, placed.ticket, True
 
         def first_then_all(chunk: Chunk) -> None:
             nonlocal is_first
@@ -144,7 +152,8 @@ class Pools:
     def replied(self, ask: Ask, reply: Reply) -> None:
         """Note a reply. Does nothing for an ask that was not placed."""
         if ask.placed is not None and ask.placed.ticket is not None:
-            self._pool_of(ask).ended(ask.placed.ticket, reply.usage)
+            if (pool := self._pool_of(ask)) is not None:
+                pool.ended(ask.placed.ticket, reply.usage)
             self._obeying.replied(ask.request, reply.usage)
 
     def failed(self, ask: Ask, error: BaseException) -> None:
@@ -152,6 +161,8 @@ class Pools:
         if ask.placed is None or ask.placed.ticket is None:
             return
         pool, ticket = self._pool_of(ask), ask.placed.ticket
+        if pool is None:
+            return
         stream = ask.meter.stream
         if not isinstance(error, AttemptError) and stream is not None and stream.so_far().text:
             # Its prompt was read; only the listener left.
@@ -159,6 +170,13 @@ class Pools:
             return
         may_be_down = isinstance(error, ProviderDownError | AttemptTimeoutError)
         pool.failed(ticket, may_be_down=may_be_down)
+
+    def give_back(self, placed: Placed | None) -> None:
+        """Note that nobody asks a replica that was placed."""
+        if placed is not None and placed.ticket is not None:
+            pool = self._in_use.get(placed.pool)
+            if pool is not None:
+                pool.fleet.failed(placed.ticket)
 
     def close(self) -> None:
         """End all watching; the next request begins it anew."""
@@ -179,9 +197,9 @@ class Pools:
         pool = place.deployment.pool or ""
         return Placed(replica, pool, probe=probe, headers=hints(place.session))
 
-    def _pool_of(self, ask: Ask) -> PoolInUse:
-        by = ask.placed.pool if ask.placed is not None else ""
-        return self._using(by or ask.deployment.pool or "")
+    def _pool_of(self, ask: Ask) -> PoolInUse | None:
+        """Return the pool that placed an ask; None where it was closed since."""
+        return self._in_use.get(ask.placed.pool) if ask.placed is not None else None
 
     def _using(self, name: str) -> PoolInUse:
         if (pool := self._in_use.get(name)) is not None:

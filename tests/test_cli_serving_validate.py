@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,8 +17,14 @@ from tierflow.settings import settings
 
 
 @pytest.fixture
-def pools(project: Path, provider: FakeProvider) -> FakeProvider:
-    two_pools(project, provider)
+def drafting() -> Iterator[FakeProvider]:
+    with FakeProvider() as other:
+        yield other
+
+
+@pytest.fixture
+def pools(project: Path, provider: FakeProvider, drafting: FakeProvider) -> FakeProvider:
+    two_pools(project, provider, drafting)
     return provider
 
 
@@ -32,7 +39,8 @@ def validate(*words: str) -> Result:
     )
 
 
-def test_the_faster_pool_is_adopted_and_the_policy_kept(pools: FakeProvider) -> None:
+@pytest.mark.usefixtures("pools")
+def test_the_faster_pool_is_adopted_and_the_policy_kept() -> None:
     done = validate("--json", "--report", "report.md")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -49,23 +57,28 @@ def test_the_faster_pool_is_adopted_and_the_policy_kept(pools: FakeProvider) -> 
     assert [step.pool for rule in policy.rules for step in rule.steps] == ["drafting"]
 
 
-def test_requests_are_replayed_as_recorded_but_at_temperature_zero(pools: FakeProvider) -> None:
+def test_requests_are_replayed_as_steps_ask_but_at_temperature_zero(
+    pools: FakeProvider, drafting: FakeProvider
+) -> None:
     assert validate("--dry-run").exit_code == 0
-    bodies = [call.body for call in pools.calls]
+    bodies = [call.body for call in (*pools.calls, *drafting.calls)]
+    assert {(body["model"], body["top_k"]) for body in bodies} == {("llama", 1)}
     assert {body["temperature"] for body in bodies} == {0}
     assert {body["max_tokens"] for body in bodies} == {5}
     sent = {body["messages"][0]["content"] for body in bodies}
     assert sent <= {f"parcel {n}" for n in range(8)}
 
 
-def test_a_dry_run_keeps_nothing(pools: FakeProvider) -> None:
+@pytest.mark.usefixtures("pools")
+def test_a_dry_run_keeps_nothing() -> None:
     done = validate("--dry-run")
     assert "Nothing was kept." in done.output
     assert "Each pool serves its requests itself." in run("policy").output
 
 
-def test_a_pool_that_says_something_else_is_not_adopted(pools: FakeProvider) -> None:
-    pools.script("drafting", Say("something else"))
+@pytest.mark.usefixtures("pools")
+def test_a_pool_that_says_something_else_is_not_adopted(drafting: FakeProvider) -> None:
+    drafting.script("llama", Say("something else"))
     found = json.loads(validate("--json").stdout)
     assert found["slices"][0]["served_by"] == []
     assert "outputs differ" in found["slices"][0]["reason"]
@@ -107,15 +120,17 @@ def test_a_wrong_question_is_refused_before_any_engine_is_asked(
     assert not pools.calls
 
 
-def test_too_few_or_no_requests_say_what_to_do(pools: FakeProvider, project: Path) -> None:
+@pytest.mark.usefixtures("pools")
+def test_too_few_or_no_requests_say_what_to_do(project: Path) -> None:
     write_requests(project / "requests.jsonl", 3)
     assert "Record more" in str(validate().exception)
     (project / "requests.jsonl").unlink()
     assert "run the steps that are to be replayed" in str(validate().exception)
 
 
-def test_an_engine_that_fails_proves_nothing(pools: FakeProvider) -> None:
-    pools.script("drafting", Fail(500))
+@pytest.mark.usefixtures("pools")
+def test_an_engine_that_fails_proves_nothing(drafting: FakeProvider) -> None:
+    drafting.script("llama", Fail(500))
     done = validate()
     assert done.exit_code == 1
     assert "HTTP 500" in str(done.exception)

@@ -19,7 +19,7 @@ POOLED = Deployment(model="openai/llama", pool="llama")
         ({}, "either replicas or dns"),
         ({"replicas": [A], "dns": A}, "either replicas or dns"),
         ({"replicas": [A, A]}, "named twice"),
-        ({"replicas": ["10.0.0.5:8000"]}, "no http"),
+        ({"replicas": ["10.0.0.5:8000"]}, r"is an http\(s\) URL"),
         ({"replicas": [A, B], "affinity": "gateway"}, "one address"),
         ({"replicas": [A, B], "affinity": "precise"}, "there are 0"),
         ({"dns": A, "affinity": "precise"}, "names none"),

@@ -65,27 +65,31 @@ class Cassette:
         path = self._rules.path
         if path is None or not self._is_drawn(request):
             return
-        row = RecordedRequest(
-            step=request.step,
-            kind=request.template or request.stratum,
-            messages=request.messages,
-            options=options,
-            reply_schema=request.schema,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-        )
-        line = row.model_dump_json(exclude_none=True) + "\n"
         try:
+            row = RecordedRequest(
+                step=request.step,
+                kind=request.template or request.stratum,
+                messages=request.messages,
+                options=options,
+                reply_schema=request.schema,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+            )
+            line = row.model_dump_json(exclude_none=True).encode() + b"\n"
             with self._writing:
-                self._append(path, line.encode())
+                self._append(path, line)
         except OSError as exc:
             self._tell(f"Requests are not recorded: {path} cannot be written ({exc.strerror}).")
+        except ValueError as exc:
+            # Its words may quote the prompt.
+            self._tell(f"A request was not recorded: JSON cannot hold it ({type(exc).__name__}).")
 
     def _append(self, path: Path, line: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One write per row, so that rows of several processes do not mix.
         handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, _OWNER_ONLY)
         try:
+            os.fchmod(handle, _OWNER_ONLY)
             if os.fstat(handle).st_size + len(line) <= self._rules.limit_mb * 2**20:
                 os.write(handle, line)
                 return
@@ -109,7 +113,7 @@ class Cassette:
 def read_cassette(path: Path) -> Iterator[RecordedRequest]:
     """Yield the requests of a cassette, in order. Raises ConfigError that names file and line."""
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open("rb")
     except OSError as exc:
         raise ConfigError(
             f"{path} cannot be read ({exc.strerror}). Set [cassette] path in tierflow.toml, and "

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .engine_settings import EngineSettings
 from .errors import ConfigError, EngineStartError
-from .serving.engines import Launch, launch_of, running, wait_until_healthy
+from .serving.engines import Launch, is_secret, launch_of, running, wait_until_healthy
 from .settings import CONFIG_NAME, settings
 
 _START_S = 1800.0
@@ -123,7 +123,9 @@ def _tell(line: str) -> None:
 def _as_json(launch: Launch) -> dict[str, object]:
     return {
         "argv": launch.argv,
-        "environment": dict(launch.environment),
+        "environment": {
+            name: "***" if is_secret(name) else value for name, value in launch.environment.items()
+        },
         "api_base": launch.api_base,
         "options": [
             {"option": list(each.written), "why": each.why, "is_variable": each.is_variable}

@@ -12,6 +12,10 @@ Purpose: TypeAlias = Literal["plain", "prefill", "decode"]
 _DEFAULT_PORT = 8000
 
 
+REPLAY_PORTS = 1000
+"""So much above the port of its KV events an engine has the one where they are asked for again."""
+
+
 class Speculation(BaseModel):
     """Tokens are guessed, and the model checks several at once."""
 
@@ -80,6 +84,15 @@ class EngineSettings(BaseModel):
     arguments: tuple[str, ...] = Field(default=(), description="further ones, as they stand")
     environment: Mapping[str, str] = Field(default_factory=dict[str, str])
 
+    @model_validator(mode="after")
+    def _has_ports(self) -> Self:
+        last = max(self.port, (self.kv_events_port or 0) + REPLAY_PORTS) + self.replicas - 1
+        if last > 65_535:
+            raise ValueError(
+                f"{self.replicas} replicas would need the port {last}. Lower the first"
+            )
+        return self
+
     @property
     def is_on_cpu(self) -> bool:
         """Whether it computes without a GPU."""
@@ -88,4 +101,5 @@ class EngineSettings(BaseModel):
     def api_base(self, replica: int = 0) -> str:
         """Return where a replica of this machine is asked."""
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  # all of them
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port + replica}/v1"

@@ -66,7 +66,13 @@ class Pool(BaseModel):
         for url in (value,) if isinstance(value, str) else value or ():
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError(f"{url} is no http(s) URL, such as http://10.0.0.5:8000/v1")
+                raise ValueError("a replica is an http(s) URL, such as http://10.0.0.5:8000/v1")
+            try:
+                port = parts.port
+            except ValueError:
+                port = 0
+            if port == 0:
+                raise ValueError("a replica's port is a number from 1 to 65535")
         return value
 
     @field_validator("kv_events")

@@ -157,6 +157,8 @@ class Fleet:
     def uncached(self, chain: BlockChain) -> int:
         """Return how many tokens of a request the replica that holds most of it would read."""
         with self._lock:
+            if not self._all:
+                return chain.tokens
             # The least comes first, and each level is of somebody.
             most = self._index.levels(chain, self._all)[-1]
             return chain.tokens - chain.cached_tokens(most.depth)
@@ -222,6 +224,12 @@ class Fleet:
         with self._lock:
             if member := self._members.get(name):
                 self._index.cleared(member.slot)
+
+    def guessed(self, name: str) -> None:
+        """Note that a replica's events were missed: what it holds is guessed by what is sent."""
+        with self._lock:
+            if member := self._members.get(name):
+                self._index.forget(member.slot)
 
     def _join(self, name: str) -> None:
         if None not in self._slots:

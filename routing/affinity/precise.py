@@ -29,10 +29,10 @@ class Translation:
         `salts`: by block, what else its hash covers; equal tokens with another salt are another
         block. None are returned where the parent is not known: it was stored before we listened.
         """
+        self.tokens_per_block = tokens_per_block
         above = ROOT if parent is None else self._ours.get(parent)
         if above is None:
             return ()
-        self.tokens_per_block = tokens_per_block
         if any(salts):
             found: list[int] = []
             for place, salt in enumerate(salts):

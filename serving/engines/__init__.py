@@ -1,7 +1,7 @@
 """engines: how engines of one's own are started. Profiles render to command lines, with reasons."""
 
 from .flags import Flag, Option, Profile, Variable
-from .launch import Launch, launch_of, profile_type
+from .launch import Launch, is_secret, launch_of, profile_type
 from .running import end, running, wait_until_healthy
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Profile",
     "Variable",
     "end",
+    "is_secret",
     "launch_of",
     "profile_type",
     "running",

@@ -60,8 +60,16 @@ class Launch:
 
     def as_shell(self) -> str:
         """Return it as one line for a shell."""
-        variables = (f"{name}={shlex.quote(value)}" for name, value in self.environment.items())
+        variables = (
+            f'{name}="${name}"' if is_secret(name) else f"{name}={shlex.quote(value)}"
+            for name, value in self.environment.items()
+        )
         return " ".join((*variables, shlex.join(self.argv)))
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a variable's value is for nobody to read, by its name."""
+    return any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))
 
 
 def launch_of(

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -82,11 +82,12 @@ def wait_until_healthy(
 def end(process: subprocess.Popen[bytes]) -> None:
     """End an engine that was started here, by its id, and what it has started."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(_END_S)
-    except subprocess.TimeoutExpired:
+    # Its workers may outlive it, and hold on to their memory.
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def _tail(log: Path | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from ...engine_settings import EngineSettings, Speculation
+from ...engine_settings import REPLAY_PORTS, EngineSettings, Speculation
 from .flags import Flag, Profile, Variable
 
 _CPU_BLOCK = 32
@@ -141,6 +141,8 @@ def _events(settings: EngineSettings, replica: int) -> Mapping[str, Any] | None:
         "publisher": "zmq",
         # With a `*` vLLM listens; without one it connects, and somebody else must listen.
         "endpoint": f"tcp://*:{settings.kv_events_port + replica}",
+        # Whoever listens from later on asks there for what came before.
+        "replay_endpoint": f"tcp://*:{settings.kv_events_port + REPLAY_PORTS + replica}",
         "topic": f"kv@{replica}@{settings.served_name or settings.model}",
     }
 

@@ -14,6 +14,10 @@ FRESH_S = 5.0
 """A policy that was decided anew is taken up after so many seconds by every process."""
 
 
+LOST_S = 25.0
+"""A store that cannot be read is tried again so much later than one that can."""
+
+
 class Policies(Protocol):
     """Where policies are kept. All methods raise StoreError."""
 
@@ -57,6 +61,9 @@ class ConsultingPolicies:
         """Return a pool's policy, None without one. Raises StoreError."""
         with self._lock:
             if self.is_due(pool):
+                _, before = self._known.get(pool, (0.0, None))
+                # Should the store be lost, the others need not wait for it, too.
+                self._known[pool] = (self._clock() + LOST_S, before)
                 if self._store is None:
                     self._store = self._open_store()
                 self._known[pool] = (self._clock(), self._store.newest(pool))

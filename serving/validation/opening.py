@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...cassette import RecordedRequest, read_cassette
 from ...errors import ConfigError
-from ...settings import CONFIG_NAME, Settings
+from ...settings import CONFIG_NAME, Deployment, Settings
 from ..load import LoadClient
 from .decision import Decision
 from .policy import Policy
@@ -40,6 +40,10 @@ class Validation:
             )
         for pool in (self.question.pool, *self.against):
             _api_base(self.settings, pool)
+            if self.settings.pools[pool].affinity == "gateway":
+                raise ConfigError(
+                    f"{pool} is behind a gateway, which decides who serves. Name pools of replicas."
+                )
         if unknown := self.question.lossy - frozenset(self.against):
             raise ConfigError(f"{', '.join(sorted(unknown))} is not compared, so it is not lossy.")
 
@@ -94,12 +98,15 @@ class Validation:
     async def _endpoints(self) -> AsyncGenerator[list[Replaying]]:
         async with AsyncExitStack() as stack:
             found: list[Replaying] = []
+            # A step's requests name the plain pool's model, whoever serves them.
+            asked = _deployment(self.settings, self.question.pool)
+            model = asked.model.partition("/")[2] if asked else None
+            key = os.environ.get(asked.api_key_env) if asked and asked.api_key_env else None
             for pool in (self.question.pool, *self.against):
-                model, key = _model(self.settings, pool)
-                client = await stack.enter_async_context(
-                    LoadClient.connected(_api_base(self.settings, pool), model=model, api_key=key)
-                )
-                found.append(Replaying(client))
+                base = _api_base(self.settings, pool)
+                connecting = LoadClient.connected(base, model=model, api_key=key)
+                client = await stack.enter_async_context(connecting)
+                found.append(Replaying(client, asked.params if asked else {}))
             yield found
 
 
@@ -112,11 +119,7 @@ def _api_base(settings: Settings, pool: str) -> str:
     return found.replicas[0] if found.replicas else str(found.dns)
 
 
-def _model(settings: Settings, pool: str) -> tuple[str | None, str | None]:
-    """Return the model's name at the engine and its key, as a tier's deployment has them."""
+def _deployment(settings: Settings, pool: str) -> Deployment | None:
+    """Return what steps ask of a pool, None where no tier has it."""
     deployments = (each for _, tier in settings.tiers.items() for each in tier.deployments)
-    for each in deployments:
-        if each.pool == pool:
-            key = os.environ.get(each.api_key_env) if each.api_key_env else None
-            return each.model.partition("/")[2], key
-    return None, None
+    return next((each for each in deployments if each.pool == pool), None)

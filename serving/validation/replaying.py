@@ -1,11 +1,12 @@
 """Replaying: recorded requests as an engine is asked them again, at temperature 0."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...cassette import RecordedRequest
 from ...errors import EngineUnreadableError
+from ...settings import shown_url
 from ..load import LoadClient, Timed, closed_loop
 from .measured import Block, Served
 
@@ -14,19 +15,20 @@ _MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Replaying:
-    """An Endpoint that asks a real engine."""
+    """An Endpoint that asks a real engine. `params`: further options of each request."""
 
     client: LoadClient
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     async def serve(self, requests: Sequence[RecordedRequest], concurrency: int) -> Block:
         """Have requests served, so many at a time. Raises EngineUnreadableError for any failure."""
-        asked = await closed_loop(
-            self.client.ask, [body_of(each) for each in requests], concurrency
-        )
+        bodies = [{**self.params, **body_of(each)} for each in requests]
+        asked = await closed_loop(self.client.ask, bodies, concurrency)
         if asked.failed:
+            failed = f"{len(asked.failed)} of {len(asked.timed)} requests ({asked.failed[0]})"
             raise EngineUnreadableError(
-                f"{self.client.api_base} failed {len(asked.failed)} of {len(asked.timed)} requests "
-                f"({asked.failed[0]}). Nothing is decided by an engine that fails; see its log."
+                f"{shown_url(self.client.api_base)} failed {failed}. Nothing is decided by an "
+                "engine that fails; see its log."
             )
         return Block(_MS * asked.wall_s, tuple(map(_served, asked.timed)))
 

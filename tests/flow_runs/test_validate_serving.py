@@ -23,7 +23,12 @@ FLOW = Path(tierflow.__file__).parents[1] / "flows" / "validate_serving.py"
 def test_the_flow_keeps_a_policy_and_publishes_its_report(
     project: Path, provider: FakeProvider
 ) -> None:
-    two_pools(project, provider)
+    with FakeProvider() as drafting:
+        two_pools(project, provider, drafting)
+        check()
+
+
+def check() -> None:
     flow: Any = load_flow_from_entrypoint(f"{FLOW}:validate_serving")
     state = flow("plain", ["drafting"], concurrencies=[1], pairs=6, return_state=True)
     found = state.result()

@@ -47,7 +47,7 @@ def test_without_affinity_the_load_alone_decides(project: Path, engines: list[Fa
         step(each)
 
     assert hit_rate(engines) < 0.7
-    assert all(served(engines))
+    assert sum(count > 0 for count in served(engines)) >= 2
 
 
 def test_an_answer_names_the_pool_and_its_key_no_member(

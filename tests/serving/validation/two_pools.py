@@ -11,16 +11,13 @@ TOML = """
 path = "requests.jsonl"
 
 [pools.plain]
-replicas = ["{base}"]
+replicas = ["{plain}"]
 
 [pools.drafting]
-replicas = ["{base}"]
+replicas = ["{drafting}"]
 
 [tiers.fast]
-deployments = [{{ model = "openai/plain", pool = "plain" }}]
-
-[tiers.standard]
-deployments = [{{ model = "openai/drafting", pool = "drafting" }}]
+deployments = [{{ model = "openai/llama", pool = "plain", params = {{ top_k = 1 }} }}]
 """
 
 
@@ -38,12 +35,13 @@ def write_requests(path: Path, count: int = 8) -> None:
     path.write_text("\n".join(rows))
 
 
-def two_pools(project: Path, provider: FakeProvider) -> None:
-    """Write the project's settings and recorded requests, and script the models."""
-    (project / "tierflow.toml").write_text(TOML.format(base=provider.base_url))
+def two_pools(project: Path, plain: FakeProvider, drafting: FakeProvider) -> None:
+    """Write the project's settings and recorded requests, and script the model of both."""
+    text = TOML.format(plain=plain.base_url, drafting=drafting.base_url)
+    (project / "tierflow.toml").write_text(text)
     write_requests(project / "requests.jsonl")
-    provider.script("plain", lambda body: Say(text_of(body), chunk_delay_s=0.1))
-    provider.script("drafting", lambda body: Say(text_of(body)))
+    plain.script("llama", lambda body: Say(text_of(body), chunk_delay_s=0.1))
+    drafting.script("llama", lambda body: Say(text_of(body)))
 
 
 def text_of(body: dict[str, Any]) -> str:

@@ -157,11 +157,9 @@ class Fleet:
     def uncached(self, chain: BlockChain) -> int:
         """Return how many tokens of a request the replica that holds most of it would read."""
         with self._lock:
-            if not self._all:
-                return chain.tokens
             # The least comes first, and each level is of somebody.
-            most = self._index.levels(chain, self._all)[-1]
-            return chain.tokens - chain.cached_tokens(most.depth)
+            depth = self._index.levels(chain, self._all)[-1].depth if self._all else 0
+            return chain.tokens - chain.cached_tokens(depth)
 
     def began(self, ticket: int) -> None:
         """Note that the first token came, so the replica has read the request."""

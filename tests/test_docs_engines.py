@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tierflow.cli import cli
-from tierflow.engine_settings import EngineKind, Purpose, Speculation
+from tierflow.engine_settings import REPLAY_PORTS, EngineKind, Purpose, Speculation
 from tierflow.settings import settings
 
 PAGE = (Path(__file__).parents[1] / "docs" / "engines.md").read_text(encoding="utf-8")
@@ -33,7 +33,8 @@ def test_the_pages_pool_is_that_of_its_engine(project: Path) -> None:
     assert pool.replicas == tuple(engine.api_base(each) for each in range(engine.replicas))
     assert engine.kv_events_port is not None
     ports = [engine.kv_events_port + each for each in range(engine.replicas)]
-    assert [int(each.rpartition(":")[2]) for each in pool.kv_events] == ports
+    told = [f"{port}?replay={port + REPLAY_PORTS}" for port in ports]
+    assert [each.rpartition(":")[2] for each in pool.kv_events] == told
 
 
 def test_the_page_names_every_engine_purpose_and_way_to_guess() -> None:

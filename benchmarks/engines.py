@@ -8,7 +8,6 @@ seconds. Loopback only, and every engine is ended by its process id.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tierflow.serving.engines import end as stop
+
 from .servers import free_port
 
 _ENGINES = Path(__file__).parents[1] / ".engines"
@@ -29,7 +30,6 @@ PYTHON = _ENGINES / ".venv" / "bin" / "python"
 ROUTER = _ENGINES / ".router" / "bin" / "python"
 _HOST = "127.0.0.1"
 _START_S = 300.0
-_END_S = 15.0
 _TELL_S = 15.0
 _TAIL = 15
 _CHAT = (
@@ -278,12 +278,7 @@ def _running(engine: Engine, base: str, log: Path) -> Generator[subprocess.Popen
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            stop(process)
 
 
 def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,6 +1,6 @@
 """Signals: how busy a self-hosted engine is, read from its Prometheus page. Starts nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
@@ -72,19 +72,7 @@ def signals_in(page: str, url: str) -> EngineSignals:
 
     A page may hold several engines: their requests are summed, their shares averaged.
     """
-    from prometheus_client.parser import (  # noqa: PLC0415  # as above
-        text_string_to_metric_families,
-    )
-
-    values: dict[str, list[float]] = {}
-    try:
-        for family in text_string_to_metric_families(page):
-            for sample in family.samples:
-                values.setdefault(sample.name, []).append(sample.value)
-    except ValueError as exc:
-        raise EngineUnreadableError(
-            f"{url} is no page of Prometheus metrics. Does api_base name an engine?"
-        ) from exc
+    values = samples_in(page, url)
     found = {
         signal: fmean(values[name]) if signal in _SHARES else sum(values[name])
         for signal, known in _NAMES.items()
@@ -98,7 +86,25 @@ def signals_in(page: str, url: str) -> EngineSignals:
     return EngineSignals(**found, hit_rate=_hit_rate(values))
 
 
-def _hit_rate(values: Mapping[str, list[float]]) -> float | None:
+def samples_in(page: str, url: str) -> Mapping[str, Sequence[float]]:
+    """Return a Prometheus page's values by name, one an engine. Raises EngineUnreadableError."""
+    from prometheus_client.parser import (  # noqa: PLC0415  # as above
+        text_string_to_metric_families,
+    )
+
+    values: dict[str, list[float]] = {}
+    try:
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                values.setdefault(sample.name, []).append(sample.value)
+    except ValueError as exc:
+        raise EngineUnreadableError(
+            f"{url} is no page of Prometheus metrics. Does api_base name an engine?"
+        ) from exc
+    return values
+
+
+def _hit_rate(values: Mapping[str, Sequence[float]]) -> float | None:
     if told := values.get("sglang:cache_hit_rate"):
         return fmean(told)
     hits, asked = (

@@ -61,17 +61,18 @@ async def _ask(ask: Ask, hands: Hands) -> Reply:
 def _listening(ask: Ask, hands: Hands) -> Ask:
     """Return an ask whose first token is told to its pool, and to who waits to have much read."""
     on_chunk, is_first = ask.on_chunk, True
-    if on_chunk is None or not ask.admission.seat:
-        return hands.pools.listening(ask)
+    if on_chunk is None or not (ask.admission.seat or ask.placed):
+        return ask
 
     def first_then_all(chunk: Chunk) -> None:
         nonlocal is_first
         if is_first:
             is_first = False
             hands.admissions.began(ask)
+            hands.pools.began(ask)
         on_chunk(chunk)
 
-    return hands.pools.listening(replace(ask, on_chunk=first_then_all))
+    return replace(ask, on_chunk=first_then_all)
 
 
 async def _race(hedge: Hedge, hands: Hands) -> Raced:

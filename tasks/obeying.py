@@ -34,9 +34,7 @@ class Obeying:
     def others(self, pool: str) -> set[str]:
         """Return the pools that may serve requests of this one."""
         policy = self._policy(pool)
-        if policy is None:
-            return set()
-        return {step.pool for rule in policy.rules for step in rule.steps}
+        return set() if policy is None else policy.others
 
     def served_by(
         self,
@@ -54,7 +52,7 @@ class Obeying:
         policy, expected = self._policy(pool), self._lengths.expected(request)
         if policy is None or expected is None:
             return pool
-        others = self.others(pool) & set(known)
+        others = policy.others & set(known)
         at_once = 1 + sum(map(under_way, {pool, *others}))
         chosen = policy.pool_for(
             request.step,

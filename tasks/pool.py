@@ -6,6 +6,7 @@ What is decided is decided in routing/affinity; serving hears the engines; here 
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, cast
 
@@ -46,6 +47,8 @@ _OVERSIZE = 4
 
 _FIRST_LOOK_S = 10.0
 _UNREADABLE_S = 30.0
+_TOKENISERS = 2
+"""Engines that are asked for token ids before a request is placed without."""
 
 
 class PoolInUse:
@@ -145,20 +148,18 @@ class PoolInUse:
         size = max(each.tokens_per_block for each in self._translations.values())
         model = place.deployment.model.partition("/")[2]
         up = [each for each in self.members if each not in self._down] or self.members
-        # Their tokenizers are the same, so the work is spread.
-        asked = up[hash(place.session) % len(up)]
-        try:
-            return self._tokenised.chain(
-                place.request,
-                size or TEXT_BLOCK_TOKENS,
-                lambda messages, replies: self._tokens.token_ids(
-                    asked, model, messages, replies=replies
-                ),
-            )
-        except EngineUnreadableError as exc:
-            self._untokenised_until = self._clock() + _UNREADABLE_S
-            _LOG.warning("%s Requests are placed by load until then.", exc)
-            return None
+        # Their tokenizers are the same: work is spread, and where one is gone the next is asked.
+        first = hash(place.session) % len(up)
+        unread: EngineUnreadableError | None = None
+        for asked in (*up[first:], *up[:first])[:_TOKENISERS]:
+            tokenise = partial(self._tokens.token_ids, asked, model)
+            try:
+                return self._tokenised.chain(place.request, size or TEXT_BLOCK_TOKENS, tokenise)
+            except EngineUnreadableError as exc:
+                unread = exc
+        self._untokenised_until = self._clock() + _UNREADABLE_S
+        _LOG.warning("%s Requests are placed by load until then.", unread)
+        return None
 
     def _found(self, members: Sequence[str]) -> None:
         self._set(tuple(members), self._down)

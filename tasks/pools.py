@@ -3,11 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..errors import AttemptError, AttemptTimeoutError, ProviderDownError
-from ..pools import Pool
-from ..request import Chunk, Reply, Request
+from ..request import Reply, Request
 from ..routing import Ask, Place, Placed
 from ..routing.admission import pool_for
 from ..routing.affinity import Sent, Sharing, open_placements
@@ -59,7 +57,7 @@ class Pools:
         name = place.deployment.pool or ""
         settings = self._settings.pools[name]
         if settings.affinity == "gateway":
-            return self._through(_gateway(settings), place)
+            return self._through(settings.address, place)
         chosen = self._chosen(name, place)
         if chosen != name and (placed := self._placed(self._using(chosen), place)) is not None:
             return placed
@@ -123,7 +121,7 @@ class Pools:
         settings, pool = self._settings.pools[name], self._in_use.get(name)
         now = pool.members if pool is not None else ()
         if settings.affinity == "gateway":
-            now = (_gateway(settings),)
+            now = (settings.address,)
         members, known = self._replicas.get((name, deployment.name), ((), {}))
         if members != now:
             members = now
@@ -131,23 +129,11 @@ class Pools:
             self._replicas[name, deployment.name] = members, known
         return known
 
-    def listening(self, ask: Ask) -> Ask:
-        """Return an ask that tells its pool when its first token comes."""
-        placed, on_chunk = ask.placed, ask.on_chunk
-        if placed is None or placed.ticket is None or on_chunk is None:
-            return ask
-        if (pool := self._pool_of(ask)) is None:
-            return ask
-        fleet, ticket, is_first = pool.fleet, placed.ticket, True
-
-        def first_then_all(chunk: Chunk) -> None:
-            nonlocal is_first
-            if is_first:
-                is_first = False
-                fleet.began(ticket)
-            on_chunk(chunk)
-
-        return replace(ask, on_chunk=first_then_all)
+    def began(self, ask: Ask) -> None:
+        """Note the first token of a reply. Does nothing for an ask that was not placed."""
+        pool = self._pool_of(ask)
+        if pool is not None and ask.placed is not None and ask.placed.ticket is not None:
+            pool.fleet.began(ask.placed.ticket)
 
     def replied(self, ask: Ask, reply: Reply) -> None:
         """Note a reply. Does nothing for an ask that was not placed."""
@@ -218,10 +204,6 @@ class Pools:
         pool = self._in_use.get(sent.pool)
         if pool is not None and not pool.is_precise:
             pool.fleet.sent_elsewhere(sent.replica, sent.blocks)
-
-
-def _gateway(pool: Pool) -> str:
-    return pool.dns or pool.replicas[0]
 
 
 def hints(session: str) -> dict[str, str]:

@@ -8,8 +8,9 @@ asks differ.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 from ..request import Message, Request, canonical_json
 from ..routing.affinity import BlockChain, chain_of_tokens
@@ -17,8 +18,13 @@ from ..routing.affinity.blocks import CHARS_PER_TOKEN
 
 _MOST = 1024
 
-Tokenise = Callable[[Sequence[Message], bool], Sequence[int]]
-"""Returns token ids of messages; the bool: whether a reply comes next."""
+
+class Tokenise(Protocol):
+    """Says what an engine reads for messages, as TokenSource does."""
+
+    def __call__(self, messages: Sequence[Message], /, *, replies: bool) -> Sequence[int]:
+        """Return token ids. `replies`: whether a reply comes next."""
+        ...
 
 
 class Tokenised:
@@ -40,7 +46,7 @@ class Tokenised:
             if known is not None:
                 self._known.move_to_end(key)
         if known is None:
-            known = chain_of_tokens(tokenise(prefix, not rest), tokens_per_block)
+            known = chain_of_tokens(tokenise(prefix, replies=not rest), tokens_per_block)
             self._keep(key, known)
         guessed = sum(len(canonical_json(each)) for each in rest) // CHARS_PER_TOKEN
         return BlockChain(known.hashes, tokens_per_block, known.tokens + guessed)

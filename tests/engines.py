@@ -1,65 +1,26 @@
 """Engines: real ones on loopback, `transformers serve` with a small model made here.
 
-The model has drawn weights and the tokenizer is trained on a few sentences: nothing is fetched.
+They are made and started as those of the benchmarks are; here they can be killed, too.
 """
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 import httpx
 import pytest
 
+from benchmarks.engines import TransformersServe
+from tests.servers import free_port
+
 PATIENCE_S = 180.0
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-MARKS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-SENTENCES = [
-    "You sort the messages of customers to the desk that should answer them.",
-    "A parcel that is late goes to the desk of the carrier, and a broken one to returns.",
-    "An invoice that is wrong goes to billing. Numbers: 0 1 2 3 4 5 6 7 8 9.",
-]
-
-
-def build_llama(folder: Path, *, layers: int = 2, hidden: int = 64, window: int = 4096) -> Path:
-    """Save a Llama with drawn weights (some 100,000) and a byte-level tokenizer of 400 words."""
-    transformers: Any = import_module("transformers")
-    tokenizers: Any = import_module("tokenizers")
-    torch: Any = import_module("torch")
-
-    words = tokenizers.ByteLevelBPETokenizer()
-    words.train_from_iterator(SENTENCES, vocab_size=400, special_tokens=MARKS)
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words._tokenizer, pad_token=MARKS[0], eos_token=MARKS[1]
-    )
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=window,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -93,16 +54,12 @@ def serving(model: Path, count: int = 1) -> Generator[Sequence[Engine]]:
 
 @contextmanager
 def _started(model: Path) -> Generator[Engine]:
-    port = _free_port()
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
-    options = ["--continuous-batching", "--device", "cpu", "--dtype", "float32"]
-    sizes = ["--cb-block-size", "32", "--cb-num-blocks", "256", "--cb-max-batch-tokens", "512"]
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    environ = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    port, engine = free_port(), TransformersServe(model)
+    environ = {**os.environ, **engine.environment}
     log = model.parent / f"engine-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *options, *sizes, *where],
+            engine.command(port),
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -133,10 +90,3 @@ def _wait_until_up(engine: Engine) -> None:
                 return
         sleep(0.2)
     pytest.fail(f"No engine at {url} after {PATIENCE_S:.0f} s.")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

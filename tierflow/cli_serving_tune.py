@@ -15,7 +15,6 @@ from rich.table import Table
 
 from .cli_serving_launch import engine_named, terminated_as_interrupted
 from .engine_settings import EngineSettings
-from .errors import ConfigError
 from .serving.engines import launch_of, running, wait_until_healthy
 from .serving.load import LoadClient
 from .serving.tuning import (
@@ -96,7 +95,9 @@ def serving_tune(  # noqa: PLR0917  # click names them all
         tuning = _ChunkTuning(engine, _numbers(chunks), slo_gap_ms, load, file)
     else:
         load = Workload(streams, prompt_tokens or 128, reply_tokens or 64, joins)
-        tuning = _LevelTuning(url or _first_replica(str(pool)), most, slo_gap_ms, load, file)
+        tuning = _LevelTuning(
+            url or settings().pool(str(pool)).address, most, slo_gap_ms, load, file
+        )
     try:
         with terminated_as_interrupted():
             asyncio.run(tuning.run())
@@ -200,13 +201,6 @@ async def _started(name: str, changed: EngineSettings, file: Path) -> AsyncGener
             wait_until_healthy, launch, process, timeout_s=_START_S, log=log, tell=_tell
         )
         yield launch.api_base
-
-
-def _first_replica(pool: str) -> str:
-    pools = settings().pools
-    if pool not in pools:
-        raise ConfigError(f"No pool {pool!r}. Known: {', '.join(pools) or 'none'}.")
-    return pools[pool].replicas[0] if pools[pool].replicas else str(pools[pool].dns)
 
 
 def _numbers(chunks: str) -> list[int]:

@@ -60,6 +60,11 @@ class Pool(BaseModel):
         default=1.0, gt=0, description="how often the replicas are asked how busy they are"
     )
 
+    @property
+    def address(self) -> str:
+        """One api_base that serves it: its host, its gateway, or its first replica."""
+        return self.dns or self.replicas[0]
+
     @field_validator("replicas", "dns")
     @classmethod
     def _are_urls(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:

@@ -282,6 +282,13 @@ class Settings(BaseSettings):
         default=None, description="folder of recordings, <model>.jsonl[.gz], for replay/<model>"
     )
 
+    def pool(self, name: str) -> Pool:
+        """Return the pool of that name. Raises ConfigError."""
+        if name not in self.pools:
+            known = ", ".join(self.pools) or "none"
+            raise ConfigError(f"{CONFIG_NAME} has no [pools.{name}]. Known: {known}.")
+        return self.pools[name]
+
     @model_validator(mode="after")
     def _ranks_known_specialists(self) -> Self:
         if unknown := self.policy.counts_as.keys() - self.tiers.specialist.keys():

@@ -5,7 +5,7 @@ Names as of vLLM 0.10-0.32 and SGLang 0.5; an engine that counts something else 
 
 from dataclasses import dataclass
 
-from ...errors import EngineUnreadableError
+from ..signals import samples_in
 
 _NAMES = {
     "drafted_tokens": ("vllm:spec_decode_num_draft_tokens_total",),
@@ -55,22 +55,10 @@ def counters_in(page: str, url: str) -> Counters:
 
     Raises EngineUnreadableError for what is no such page.
     """
-    from prometheus_client.parser import (  # noqa: PLC0415  # only for those who ask
-        text_string_to_metric_families,
-    )
-
-    values: dict[str, float] = {}
-    try:
-        for family in text_string_to_metric_families(page):
-            for sample in family.samples:
-                values[sample.name] = values.get(sample.name, 0.0) + sample.value
-    except ValueError as exc:
-        raise EngineUnreadableError(
-            f"{url} is no page of Prometheus metrics. Does api_base name an engine?"
-        ) from exc
+    values = samples_in(page, url)
     return Counters(
         **{
-            counter: next((values[name] for name in names if name in values), None)
+            counter: next((sum(values[name]) for name in names if name in values), None)
             for counter, names in _NAMES.items()
         }
     )

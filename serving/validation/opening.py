@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...cassette import RecordedRequest, read_cassette
@@ -31,6 +31,7 @@ class Validation:
     against: tuple[str, ...]
     requests: Path | None = None
     setup: str = ""
+    _rows: list[RecordedRequest] = field(default_factory=list[RecordedRequest], init=False)
 
     def __post_init__(self) -> None:
         if not self.against or self.question.pool in self.against:
@@ -39,8 +40,7 @@ class Validation:
                 "serve the same model another way."
             )
         for pool in (self.question.pool, *self.against):
-            _api_base(self.settings, pool)
-            if self.settings.pools[pool].affinity == "gateway":
+            if self.settings.pool(pool).affinity == "gateway":
                 raise ConfigError(
                     f"{pool} is behind a gateway, which decides who serves. Name pools of replicas."
                 )
@@ -49,14 +49,17 @@ class Validation:
 
     @property
     def recorded(self) -> Sequence[RecordedRequest]:
-        """The requests to replay."""
+        """The requests to replay, read once."""
+        if self._rows:
+            return self._rows
         path = self.requests or self.settings.cassette.path
         if path is None:
             raise ConfigError(
                 f"No requests are recorded. Set [cassette] path in {CONFIG_NAME}, run the steps "
                 "that are to be replayed, and try again."
             )
-        return list(read_cassette(path))
+        self._rows = list(read_cassette(path))
+        return self._rows
 
     @property
     def blocks(self) -> int:
@@ -103,20 +106,11 @@ class Validation:
             model = asked.model.partition("/")[2] if asked else None
             key = os.environ.get(asked.api_key_env) if asked and asked.api_key_env else None
             for pool in (self.question.pool, *self.against):
-                base = _api_base(self.settings, pool)
+                base = self.settings.pools[pool].address
                 connecting = LoadClient.connected(base, model=model, api_key=key)
                 client = await stack.enter_async_context(connecting)
                 found.append(Replaying(client, asked.params if asked else {}))
             yield found
-
-
-def _api_base(settings: Settings, pool: str) -> str:
-    """Return one replica of a pool: what is measured is an engine, not how many there are."""
-    if pool not in settings.pools:
-        known = ", ".join(settings.pools) or "none"
-        raise ConfigError(f"{CONFIG_NAME} has no [pools.{pool}]. Known: {known}.")
-    found = settings.pools[pool]
-    return found.replicas[0] if found.replicas else str(found.dns)
 
 
 def _deployment(settings: Settings, pool: str) -> Deployment | None:

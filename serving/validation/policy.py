@@ -48,6 +48,11 @@ class Policy:
     expires_at: float
     setup: str = ""
 
+    @property
+    def others(self) -> set[str]:
+        """The pools that were adopted for any slice."""
+        return {step.pool for rule in self.rules for step in rule.steps}
+
     def pool_for(
         self,
         step: str,

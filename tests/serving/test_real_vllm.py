@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 import tierflow
-from tests.engines import build_llama
+from benchmarks.engines import Shape, save_model
 from tests.servers import free_port
 from tierflow.routing.affinity import Translation, chain_of_tokens
 from tierflow.serving import KvEndpoint, KvEvent, KvSubscriber, MetricsPage, Stored, TokenizePage
@@ -36,7 +36,8 @@ class Vllm:
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
     if not ENGINE.exists():
         pytest.skip("no vLLM: make engines")
-    model = build_llama(tmp_path_factory.mktemp("vllm") / "llama", hidden=128)
+    shape = Shape(layers=2, hidden=128, window=4096)
+    model = save_model(shape, tmp_path_factory.mktemp("vllm") / "llama")
     port, events = free_port(), free_port()
     told = {
         "enable_kv_cache_events": True,

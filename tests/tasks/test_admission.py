@@ -37,8 +37,10 @@ def ask_of(body: dict[str, Any]) -> str:
 class Room:
     """A script: has room for so many calls at a time, and answers HTTP 429 to the others."""
 
-    def __init__(self, calls: int, *, retry_after_s: float | None = None) -> None:
-        self.calls, self.refused = calls, 0
+    def __init__(
+        self, calls: int, *, retry_after_s: float | None = None, took_s: float = TOOK_S
+    ) -> None:
+        self.calls, self.refused, self._took_s = calls, 0, took_s
         self._retry_after_s = retry_after_s
         self._ends: list[float] = []
         self._lock = threading.Lock()
@@ -50,8 +52,8 @@ class Room:
             if len(self._ends) >= self.calls:
                 self.refused += 1
                 return Fail(429, retry_after_s=self._retry_after_s)
-            self._ends.append(now + TOOK_S)
-        return Say(f"re: {ask_of(body)}", delay_s=TOOK_S)
+            self._ends.append(now + self._took_s)
+        return Say(f"re: {ask_of(body)}", delay_s=self._took_s)
 
 
 def items(count: int, what: str = "item") -> list[str]:
@@ -75,9 +77,10 @@ class TestRefusals:
         self, way: Way, catalogue: Catalogue, provider: FakeProvider, room: int
     ) -> None:
         catalogue()
-        script = Room(room)
+        # Slow, so that what a busy machine adds to calls fills few places.
+        script = Room(room, took_s=0.1 * room)
         provider.script("fast", script)
-        asked = items(60)
+        asked = items(40)
         assert way.step(plain).batch(*asked) == answers(asked)
         assert script.refused > 0
         limit = hands().admissions.limit_of("plain")
@@ -107,7 +110,7 @@ class TestRefusals:
         step = way.step(plain, on_chunk=ignored)
         step.batch(*items(20, "first"))
         script.calls, later_s, refused = 1000, 3600.0, script.refused
-        asked = items(120, "second")
+        asked = items(240, "second")
         assert step.batch(*asked) == answers(asked)
         limit = mine.admissions.limit_of("plain")
         assert limit is not None
@@ -118,7 +121,8 @@ class TestRefusals:
         self, way: Way, catalogue: Catalogue, provider: FakeProvider
     ) -> None:
         catalogue(fast=["small", "large"])
-        provider.script("small", Room(1))
+        # Slow, so that it is full however slowly this machine asks.
+        provider.script("small", Room(1, took_s=0.5))
         provider.script("large", Room(1000))
         asked = items(100)
         assert way.step(plain).batch(*asked) == answers(asked)

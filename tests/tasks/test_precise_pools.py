@@ -140,12 +140,28 @@ def test_after_a_gap_what_is_held_is_guessed_by_what_is_sent(project: Path, told
     publisher.skip()
     publisher.removed([1])
     until(lambda: not held(pool, engine))
-    # What it holds already it will not tell again.
+    # There is no other to go to, and what it holds already it will not tell again.
+    next(each for each in told.engines if each is not engine).die()
     known = blocks("tenant:two")[0]
     for number in range(4):
         step(f"tenant:again {number}")
 
     assert known in held(pool, engine)
+
+
+def test_where_an_engine_is_gone_another_says_what_the_tokens_are(
+    project: Path, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    told.pool(project)
+    pool = told.begin()
+    gone, left = told.engines
+    gone.die()
+    step = Way(is_async=False).step(asked, cache=None)
+    for number in range(8):
+        step(f"tenant:one {number}")
+
+    until(lambda: set(blocks("tenant:one")) <= held(pool, left))
+    assert "gave no token ids" not in caplog.text
 
 
 def test_an_engine_that_restarts_is_known_to_be_empty_from_its_first_event_on(

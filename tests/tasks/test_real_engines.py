@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from tests.engines import Engine, build_llama, serving
+from benchmarks.engines import Shape, save_model
+from tests.engines import Engine, serving
 from tests.fakes import FakeProvider
 from tests.tasks.ways import Way
 from tests.tracing.emitted import Emitted
@@ -15,6 +16,7 @@ from tierflow import Prompt, Sampling
 from tierflow.tracing import names
 
 DESKS = ["billing", "returns", "carrier", "complaints"]
+TINY = Shape(layers=2, hidden=64, window=4096)
 BRIEF = Sampling(temperature=0, max_tokens=4)
 
 
@@ -25,7 +27,8 @@ def replicas(
 ) -> Iterator[Sequence[Engine]]:
     """Two replicas of a small Llama with drawn weights."""
     del running_provider
-    with serving(build_llama(tmp_path_factory.mktemp("llama") / "llama"), 2) as engines:
+    model = save_model(TINY, tmp_path_factory.mktemp("llama") / "llama")
+    with serving(model, 2) as engines:
         yield engines
 
 

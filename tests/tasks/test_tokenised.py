@@ -16,7 +16,7 @@ class Page:
     def __init__(self) -> None:
         self.asked: list[tuple[int, bool]] = []
 
-    def __call__(self, messages: Sequence[Message], replies: bool) -> Sequence[int]:
+    def __call__(self, messages: Sequence[Message], /, *, replies: bool) -> Sequence[int]:
         self.asked.append((len(messages), replies))
         return token_ids(messages)
 

@@ -15,7 +15,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from slugify import slugify
 
-from tierflow.cli_steps import load_step
+from tierflow.cli.steps import load_step
 from tierflow.tasks.proving import calibrate_judge, learn_step_route, read_items
 from tierflow.tasks.proving.report import markdown
 from tierflow.tasks.proving.route_report import route_markdown

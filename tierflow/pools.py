@@ -1,5 +1,6 @@
 """Ground: `[pools.NAME]` of tierflow.toml: replicas of one self-hosted engine. Reaches none."""
 
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -113,3 +114,16 @@ class Pool(BaseModel):
                 f"replicas, and there are {len(self.kv_events)}"
             )
         return self
+
+
+def check_names(pools: Mapping[str, Pool], named: Iterable[str]) -> None:
+    """Check that there are the pools that lanes and tiers (`named`) name. Raises ValueError."""
+    lanes = {each.prefill_lane for each in pools.values() if each.prefill_lane is not None}
+    if strange := lanes - pools.keys():
+        raise ValueError(
+            f"prefill_lane names {', '.join(sorted(strange))}, and there is no such [pools.NAME]"
+        )
+    if unknown := set(named) - pools.keys():
+        raise ValueError(
+            f"tiers name the pools {', '.join(sorted(unknown))}, and there is no such [pools.NAME]"
+        )

@@ -135,7 +135,7 @@ def test_a_step_with_a_route_has_it_learned(echoing: FakeProvider, project: Path
 def test_an_uncalibrated_step_says_so_in_the_run(echoing: FakeProvider, project: Path) -> None:
     (project / "colours.py").write_text(STEP)
     echoing.script("frontier", Say("blue"))
-    from tierflow.cli_steps import load_step
+    from tierflow.cli.steps import load_step
 
     colour: Any = load_step("colours.py:colour")
     state = run_flow(lambda: colour.map(["a", "b", "c"]).result())

@@ -131,7 +131,7 @@ class LLMD:
             spare = (longest - length) / (longest - shortest) if longest > shortest else 1.0
             scores.append(match * depth / each.blocks + free * (1 - used) + short * spare)
         chosen = max(range(len(scores)), key=lambda at: (scores[at], -lengths[at]))
-        self._index.sent(chosen, each.chain.hashes)
+        self._index.of(chosen).sent(each.chain.hashes)
         return chosen
 
     def _depths(self, each: Request) -> list[int]:

@@ -4,6 +4,7 @@ from .backlog import Backlog, Pace
 from .blocks import BlockChain, chain_of_text, chain_of_tokens, next_hash
 from .evenness import Evenness
 from .fleet import Fleet, Placement
+from .holdings import Holding
 from .index import BlockIndex
 from .opening import open_placements
 from .precise import Translation
@@ -17,6 +18,7 @@ __all__ = [
     "BlockIndex",
     "Evenness",
     "Fleet",
+    "Holding",
     "Pace",
     "Placement",
     "Placements",

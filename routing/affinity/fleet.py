@@ -5,9 +5,8 @@ the session is pinned to does, else the first by rendezvous hashing, so that pro
 nothing of each other choose the same one.
 """
 
-from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from threading import Lock
@@ -15,20 +14,18 @@ from typing import NamedTuple
 
 from .backlog import Backlog, Pace
 from .blocks import BlockChain
+from .busy import Busy
 from .evenness import Evenness
 from .index import BlockIndex, Level
 from .sessions import Sessions
 from .shares import Shares
-from .slots import Ranking, bits
+from .slots import Ranking
 
 _MOST_UNDER_WAY = 65_536
 _PIN_SHARE = 0.05
 """A pin is kept to if that costs no more than this share of reading all of the request."""
 
 _EQUAL_S = 1e-9
-_FEW = 4
-"""Of so many that hold equally much each is looked at, of more only the least busy."""
-
 _MARGIN = 0.25
 """So many replicas more must a block be worth than hold it: shares are known roughly."""
 
@@ -52,8 +49,6 @@ class _Member:
     name: str
     slot: int
     backlog: Backlog
-    listed_at: float = 0.0
-    """By what it stands in the list of busy ones."""
 
 
 class _Match(NamedTuple):
@@ -101,9 +96,7 @@ class Fleet:
         self._slots: list[_Member | None] = []
         self._ranking = Ranking()
         self._all = 0
-        self._idle = 0
-        # (done_at, slot) of those that read, the first to be done first.
-        self._busy: list[tuple[float, int]] = []
+        self._busy = Busy()
         self._under_way: OrderedDict[int, _UnderWay] = OrderedDict()
         self._tickets = 0
 
@@ -136,18 +129,19 @@ class Fleet:
                     among &= ~(1 << self._members[name].slot)
             if not among:
                 return None
-            self._settle(now)
+            self._busy.settle(now)
             self._tickets += 1
             member, match = self._best(chain, among, session, now)
             if session:
                 self._sessions.pin(session, member.name, now)
             cached = chain.cached_tokens(match.held if self._trust > 0.5 else match.sure)
             uncached = chain.tokens - cached
-            arrival = self._index.arrival(member.slot, chain.hashes[0]) if match.held else 0
-            self._index.sent(member.slot, chain.hashes)
+            holding = self._index.of(member.slot)
+            arrival = holding.arrival(chain.hashes[0]) if match.held else 0
+            holding.sent(chain.hashes)
             member.backlog.sent(self._tickets, uncached, now)
             self._evenness.give(member.slot, uncached, len(self._members))
-            self._list(member, now)
+            self._note(member, now)
             self._under_way[self._tickets] = _UnderWay(member, chain, match, arrival)
             if len(self._under_way) > _MOST_UNDER_WAY:
                 _, lost = self._under_way.popitem(last=False)
@@ -167,7 +161,7 @@ class Fleet:
             if (way := self._under_way.get(ticket)) and self._is_here(way.member):
                 now = self._clock()
                 way.member.backlog.began(ticket, now)
-                self._list(way.member, now)
+                self._note(way.member, now)
 
     def ended(self, ticket: int, cached_tokens: int | None = None) -> None:
         """Note that a request ended well. `cached_tokens`: as the engine counted them, if it did.
@@ -178,10 +172,10 @@ class Fleet:
             if (way := self._under_way.pop(ticket, None)) and self._is_here(way.member):
                 now = self._clock()
                 way.member.backlog.ended(ticket, now)
-                self._list(way.member, now)
+                self._note(way.member, now)
                 if cached_tokens is not None:
                     self._compare(way, cached_tokens)
-                self._index.arrived(way.member.slot, way.chain.hashes)
+                self._index.of(way.member.slot).arrived(way.chain.hashes)
 
     def failed(self, ticket: int) -> None:
         """Note that a request failed: what was sent is not held there."""
@@ -189,39 +183,39 @@ class Fleet:
             if (way := self._under_way.pop(ticket, None)) and self._is_here(way.member):
                 now = self._clock()
                 way.member.backlog.failed(ticket, now)
-                self._list(way.member, now)
-                self._index.lost(way.member.slot, way.chain.hashes, way.match.held)
+                self._note(way.member, now)
+                self._index.of(way.member.slot).lost(way.chain.hashes, way.match.held)
 
     def sent_elsewhere(self, name: str, blocks: tuple[int, ...]) -> None:
         """Note what another process sent to a replica. For pools without events."""
         with self._lock:
             if member := self._members.get(name):
-                self._index.arrived(member.slot, blocks)
+                self._index.of(member.slot).arrived(blocks)
 
     def heard(self, name: str, waiting: float, at: float) -> None:
         """Note how many requests waited at a replica at a time in the past."""
         with self._lock:
             if member := self._members.get(name):
                 member.backlog.heard(waiting, at)
-                self._list(member, self._clock())
+                self._note(member, self._clock())
 
     def stored(self, name: str, blocks: Iterable[int]) -> None:
         """Note by an engine's event that a replica holds blocks (hashes as in BlockChain)."""
         with self._lock:
             if member := self._members.get(name):
-                self._index.stored(member.slot, blocks)
+                self._index.told(member.slot).stored(blocks)
 
     def removed(self, name: str, blocks: Iterable[int]) -> None:
         """Note by an engine's event that a replica holds blocks no longer."""
         with self._lock:
             if member := self._members.get(name):
-                self._index.removed(member.slot, blocks)
+                self._index.told(member.slot).removed(blocks)
 
     def cleared(self, name: str) -> None:
         """Note by an engine's event, or a gap in them, that a replica holds no blocks."""
         with self._lock:
             if member := self._members.get(name):
-                self._index.cleared(member.slot)
+                self._index.told(member.slot).cleared()
 
     def guessed(self, name: str) -> None:
         """Note that a replica's events were missed: what it holds is guessed by what is sent."""
@@ -237,15 +231,14 @@ class Fleet:
         member = _Member(name, slot, Backlog(Pace(self._pace), now))
         self._slots[slot] = self._members[name] = member
         self._all |= 1 << slot
-        self._idle |= 1 << slot
+        self._busy.set(slot, now, now)
         self._ranking.join(slot, name)
 
     def _leave(self, member: _Member) -> None:
-        self._unlist(member)
         del self._members[member.name]
         self._slots[member.slot] = None
         self._all &= ~(1 << member.slot)
-        self._idle &= ~(1 << member.slot)
+        self._busy.leave(member.slot)
         self._ranking.leave(member.slot)
         self._index.forget(member.slot)
         self._evenness.forget(member.slot)
@@ -255,7 +248,7 @@ class Fleet:
 
     def _arrive(self, way: _UnderWay) -> None:
         if self._is_here(way.member):
-            self._index.arrived(way.member.slot, way.chain.hashes)
+            self._index.of(way.member.slot).arrived(way.chain.hashes)
 
     def _member(self, slot: int) -> _Member:
         member = self._slots[slot]
@@ -265,31 +258,14 @@ class Fleet:
     def _compare(self, way: _UnderWay, cached_tokens: int) -> None:
         """Learn from what the engine had cached whether it is as we think."""
         if cached_tokens == 0 and way.arrival:
-            self._index.missed(way.member.slot, way.arrival)
+            self._index.of(way.member.slot).missed(way.arrival)
         sure, held = map(way.chain.cached_tokens, (way.match.sure, way.match.held))
         if held > sure:
             there = min(1.0, max(0.0, (cached_tokens - sure) / (held - sure)))
             self._trust += (there - self._trust) / _TRUST_MEMORY
 
-    def _settle(self, now: float) -> None:
-        """Take those that are done reading from the list of busy ones."""
-        done = bisect_left(self._busy, (now, -1))
-        for _, slot in self._busy[:done]:
-            self._idle |= 1 << slot
-        del self._busy[:done]
-
-    def _list(self, member: _Member, now: float) -> None:
-        self._unlist(member)
-        if member.backlog.done_at > now:
-            member.listed_at = member.backlog.done_at
-            insort(self._busy, (member.listed_at, member.slot))
-            self._idle &= ~(1 << member.slot)
-        else:
-            self._idle |= 1 << member.slot
-
-    def _unlist(self, member: _Member) -> None:
-        if not self._idle >> member.slot & 1:
-            del self._busy[bisect_left(self._busy, (member.listed_at, member.slot))]
+    def _note(self, member: _Member, now: float) -> None:
+        self._busy.set(member.slot, member.backlog.done_at, now)
 
     def _best(
         self, chain: BlockChain, among: int, session: str, now: float
@@ -304,7 +280,7 @@ class Fleet:
         pinned = self._members.get(name) if name is not None else None
         if pinned is not None and among >> pinned.slot & 1:
             match = self._match(pinned.slot, chain, _depth_of(pinned.slot, levels))
-            stay_s = max(0.0, pinned.backlog.done_at - now) + self._reading_s(chain, match, wanted)
+            stay_s = self._busy.wait_s(pinned.slot, now) + self._reading_s(chain, match, wanted)
             if stay_s <= cost_s + _PIN_SHARE * self._weight * chain.tokens / self._pace.per_s:
                 return pinned, match
         rested = slots & ~self._evenness.over
@@ -323,7 +299,7 @@ class Fleet:
             least_s = self._reading_s(chain, _Match(depth, depth), wanted)
             if least_s > best_s + _EQUAL_S:
                 break
-            for some, wait_s in self._candidates(slots, now):
+            for some, wait_s in self._busy.candidates(slots, now):
                 cost_s = wait_s + least_s
                 if depth and some & (some - 1) == 0:
                     match = self._match(some.bit_length() - 1, chain, depth)
@@ -374,26 +350,8 @@ class Fleet:
                 break
         return self._tickets
 
-    def _candidates(self, slots: int, now: float) -> Iterator[tuple[int, float]]:
-        """Yield those of a level that may be the best, and how long they are busy."""
-        if slots.bit_count() <= _FEW:
-            for slot in bits(slots):
-                yield 1 << slot, max(0.0, self._member(slot).backlog.done_at - now)
-        elif idle := slots & self._idle:
-            yield idle, 0.0
-        else:
-            done_at, slot = self._first_done(slots)
-            yield 1 << slot, done_at - now
-
     def _match(self, slot: int, chain: BlockChain, depth: int) -> _Match:
-        return _Match(depth, self._index.sure(slot, chain, depth))
-
-    def _first_done(self, slots: int) -> tuple[float, int]:
-        """Return the least busy of slots that are all busy: by them or by the list."""
-        count = slots.bit_count()
-        if count * count <= len(self._busy):
-            return min((self._member(slot).listed_at, slot) for slot in bits(slots))
-        return next(each for each in self._busy if slots >> each[1] & 1)
+        return _Match(depth, self._index.of(slot).sure(chain, depth))
 
 
 def _depth_of(slot: int, levels: Sequence[Level]) -> int:

@@ -68,7 +68,8 @@ def until(holds: Callable[[], bool]) -> None:
 def held(pool: PoolInUse, engine: FakeEngine) -> set[int]:
     """Our hashes of what the index says that an engine holds."""
     member = pool.fleet._members[engine.base_url]
-    return set(pool.fleet._index._held.get(member.slot, ()))
+    holding: Any = pool.fleet._index.of(member.slot)
+    return set(holding._held)
 
 
 def blocks(item: str) -> tuple[int, ...]:

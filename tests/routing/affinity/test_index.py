@@ -19,9 +19,9 @@ def depth(index: BlockIndex, slot: int, *hashes: int) -> int:
 
 def test_levels_part_replicas_by_the_length_of_what_they_hold() -> None:
     index = BlockIndex(100)
-    index.sent(0, (1, 2, 3))
-    index.sent(1, (1, 2))
-    index.sent(2, (2, 3))
+    index.of(0).sent((1, 2, 3))
+    index.of(1).sent((1, 2))
+    index.of(2).sent((2, 3))
     assert index.levels(chain(1, 2, 3, 4), 0b1111) == [(0, 0b1100), (2, 0b10), (3, 0b1)]
     assert index.levels(chain(1, 2, 3, 4), 0b1110) == [(0, 0b1100), (2, 0b10)]
     assert index.levels(chain(), 0b11) == [(0, 0b11)]
@@ -29,59 +29,59 @@ def test_levels_part_replicas_by_the_length_of_what_they_hold() -> None:
 
 def test_the_end_of_the_oldest_request_is_forgotten_first() -> None:
     index = BlockIndex(5)
-    index.sent(0, (1, 2, 3))
-    index.sent(0, (7, 8, 9))
-    assert index.held(0) == 5
+    index.of(0).sent((1, 2, 3))
+    index.of(0).sent((7, 8, 9))
+    assert len(index.of(0)) == 5
     assert depth(index, 0, 1, 2, 3) == 2
     assert depth(index, 0, 7, 8, 9) == 3
 
 
 def test_what_is_older_than_the_newest_quarter_is_held_but_not_surely() -> None:
     index = BlockIndex(12)
-    index.sent(0, (1, 2))
-    index.sent(0, (7, 8))
+    index.of(0).sent((1, 2))
+    index.of(0).sent((7, 8))
     assert depth(index, 0, 1, 2) == 2
-    assert index.sure(0, chain(1, 2), 2) == 1
-    assert index.sure(0, chain(7, 8), 2) == 2
+    assert index.of(0).sure(chain(1, 2), 2) == 1
+    assert index.of(0).sure(chain(7, 8), 2) == 2
 
 
 def test_a_block_that_the_engine_forgot_takes_along_all_that_is_older() -> None:
     index = BlockIndex(100)
     for block in (1, 2, 3):
-        index.arrived(0, (block,))
-    index.missed(0, index.arrival(0, 2))
+        index.of(0).arrived((block,))
+    index.of(0).missed(index.of(0).arrival(2))
     assert [depth(index, 0, block) for block in (1, 2, 3)] == [0, 0, 1]
 
 
 def test_events_are_the_truth_but_for_what_is_on_its_way() -> None:
     index = BlockIndex(100)
-    index.stored(0, [1])
-    index.sent(0, (1, 2))
+    index.told(0).stored([1])
+    index.of(0).sent((1, 2))
     assert depth(index, 0, 1, 2) == 2
-    index.removed(0, [1])
+    index.told(0).removed([1])
     assert depth(index, 0, 1, 2) == 0
-    index.stored(0, [1, 2])
-    index.arrived(0, (1, 2))
+    index.told(0).stored([1, 2])
+    index.of(0).arrived((1, 2))
     assert depth(index, 0, 1, 2) == 2
-    index.cleared(0)
-    assert (len(index), index.held(0)) == (0, 0)
+    index.told(0).cleared()
+    assert (len(index), len(index.of(0))) == (0, 0)
 
 
 def test_what_never_arrives_is_not_held_once_it_is_lost() -> None:
     index = BlockIndex(100)
-    index.cleared(0)
-    index.sent(0, (1, 2))
-    index.sent(0, (1,))
-    index.lost(0, (1, 2), 0)
+    index.told(0).cleared()
+    index.of(0).sent((1, 2))
+    index.of(0).sent((1,))
+    index.of(0).lost((1, 2), 0)
     assert depth(index, 0, 1, 2) == 1
-    index.lost(0, (1,), 0)
+    index.of(0).lost((1,), 0)
     assert len(index) == 0
 
 
 def test_a_precise_replica_may_hold_more_than_the_bound() -> None:
     index = BlockIndex(4)
-    index.stored(0, range(50))
-    assert index.held(0) == 50
+    index.told(0).stored(range(50))
+    assert len(index.of(0)) == 50
 
 
 slots = st.integers(0, 3)
@@ -101,17 +101,21 @@ def test_whatever_happens_the_holders_are_those_who_hold(
     for name, slot, what in history:
         match name:
             case "lost":
-                index.lost(slot, what, 0)
-            case "cleared" | "forget":
-                getattr(index, name)(slot)
+                index.of(slot).lost(what, 0)
+            case "sent" | "arrived":
+                getattr(index.of(slot), name)(what)
+            case "stored" | "removed":
+                getattr(index.told(slot), name)(what)
+            case "cleared":
+                index.told(slot).cleared()
             case _:
-                getattr(index, name)(slot, what)
+                index.forget(slot)
     for slot in range(4):
         holding = {block for block in range(1, 13) if index.holders(block) >> slot & 1}
         told = any(
             each in {"stored", "removed", "cleared"} for each, at, _ in history if at == slot
         )
-        assert told or len(holding) == index.held(slot) <= 4
-        assert len(holding) >= index.held(slot)
+        assert told or len(holding) == len(index.of(slot)) <= 4
+        assert len(holding) >= len(index.of(slot))
         assert all(depth(index, slot, block) == (block in holding) for block in range(1, 13))
     assert len(index) == sum(1 for block in range(1, 13) if index.holders(block))

@@ -26,6 +26,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tierflow.errors import SimulationError
+from tierflow.serving.simulation.traces import read_trace
+
 from .affinity_replay import (
     Engine,
     Figures,
@@ -33,8 +36,8 @@ from .affinity_replay import (
     Request,
     pace_for,
     pooled_bound,
-    read_trace,
     replay,
+    requests_of,
 )
 from .affinity_rules import (
     LLMD,
@@ -199,11 +202,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=at_least_one, default=5, help="rounds of the timing")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
+    if not options.trace.exists():
+        parser.error(f"{options.trace} is not there. Set --trace or TIERFLOW_DATA.")
     try:
-        requests = read_trace(options.trace)[: options.requests]
-    except FileNotFoundError as exc:
-        parser.error(f"{exc.filename} is not there. Set --trace or TIERFLOW_DATA.")
-    except ValueError as exc:
+        requests = requests_of(read_trace(options.trace, limit=options.requests).jobs)
+    except SimulationError as exc:
         parser.error(str(exc))
     names = ("replicas", "blocks", "weight", "rounds", "seed")
     chosen = {name: getattr(options, name) for name in names}

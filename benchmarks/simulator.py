@@ -24,7 +24,9 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from .engines import SMALL, NoEngineError, Vllm, engines, save_model, vllm_python
+from tierflow.errors import EngineStartError
+
+from .engines import SMALL, engines, save_model, vllm, vllm_python
 from .own_clock import own_clock
 from .running import at_least_one, end, write
 
@@ -47,7 +49,7 @@ def measure(
     chunks = (*taught, held)
     with TemporaryDirectory(prefix="tierflow-benchmark-") as folder:
         model = save_model(SMALL, Path(folder) / "model")
-        started = [Vllm(model, ("--max-num-batched-tokens", str(each))) for each in chunks]
+        started = [vllm(model, "--max-num-batched-tokens", str(each)) for each in chunks]
         with engines(started, logs=Path(folder)) as urls:
             of_chunks = dict(zip(chunks, urls, strict=True))
             return asyncio.run(_in_turn(of_chunks, repeats, decodes, prompt_tokens))
@@ -162,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         vllm_python()
-    except NoEngineError as exc:
+    except EngineStartError as exc:
         parser.exit(1, f"{exc}\n")
     signal.signal(signal.SIGTERM, end)
     runs, kept_off = measure(

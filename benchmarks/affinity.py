@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tierflow.errors import SimulationError
+from tierflow.pools import PREFILL_WEIGHT
 from tierflow.serving.simulation.traces import read_trace
 
 from .affinity_replay import (
@@ -195,7 +196,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trace", type=Path, default=default_trace(), metavar="FILE")
     parser.add_argument("--replicas", type=at_least_one, default=8)
     parser.add_argument("--blocks", type=at_least_one, default=4096, help="a replica's cache")
-    parser.add_argument("--weight", type=float, default=6.0, help="the pool's prefill_weight")
+    parser.add_argument(
+        "--weight", type=float, default=PREFILL_WEIGHT, help="the pool's prefill_weight"
+    )
     parser.add_argument("--poll-s", type=float, default=1.0, help="between two looks at /metrics")
     parser.add_argument("--delay-s", type=float, default=0.5, help="how old they are by then")
     parser.add_argument("--requests", type=at_least_one, help="take so many of the first only")

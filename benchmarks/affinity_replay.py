@@ -7,10 +7,10 @@ at a fixed pace, in the order requests come. Time to first token is waiting and 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
-import numpy as np
-
+from tierflow.percentiles import percentile
 from tierflow.routing.affinity import BlockChain, next_hash
 from tierflow.serving.simulation import Job
 
@@ -163,8 +163,8 @@ def replay(
     return Figures(
         hits / sum(each.blocks for each in requests),
         max(work) / (sum(work) / len(work)),
-        float(np.mean(times)),
-        float(np.quantile(times, 0.95)),
+        fmean(times),
+        percentile(times, 0.95),
     )
 
 

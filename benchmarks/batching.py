@@ -29,6 +29,7 @@ from rich.table import Table
 
 from tierflow import Sampling, llm_task
 from tierflow.errors import EngineStartError, MeasuringError
+from tierflow.percentiles import percentile
 from tierflow.serving.load import Arrival, LoadClient, Timed, arriving
 from tierflow.tasks import close_hands
 
@@ -189,11 +190,10 @@ async def _join(client: LoadClient, prompt: str, chance: random.Random) -> Joine
         raise MeasuringError(f"The engine failed a request: {asked.failed[0]}.")
     *written, reader = asked.timed
     until_s = _JOINS_AFTER_S + reader.ttft_s
-    gaps = sorted(gap for each in written for gap in gaps_within(each, _JOINS_AFTER_S, until_s))
+    gaps = [gap for each in written for gap in gaps_within(each, _JOINS_AFTER_S, until_s)]
     if not gaps:
         raise MeasuringError("Nobody was writing any more when the prompt came.")
-    p99 = gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
-    return Joined(reader.ttft_s, p99, reader.input_tokens)
+    return Joined(reader.ttft_s, percentile(gaps, 0.99), reader.input_tokens)
 
 
 def gaps_within(timed: Timed, since_s: float, until_s: float) -> list[float]:

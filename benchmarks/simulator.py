@@ -9,7 +9,6 @@ from the CPU is not counted; `kept_off` says how much that was.
 import argparse
 import asyncio
 import os
-import platform
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from tierflow.errors import EngineStartError
 
 from .engines import SMALL, engines, save_model, vllm, vllm_python
 from .own_clock import own_clock
-from .running import at_least_one, end, write
+from .running import at_least_one, end, machine, write
 
 if TYPE_CHECKING:
     from tierflow.serving.simulation.measurements import Measured
@@ -111,22 +110,8 @@ def report(runs: "Sequence[Measured]", held: int, kept_off: Mapping[int, float])
         "by_chunk": errors,
         "kept_off": kept_off,
         "runs": [run.model_dump() for run in runs],
-        "machine": {
-            "cpus": os.cpu_count(),
-            "system": platform.platform(),
-            "processor": _processor(),
-            "load": os.getloadavg(),
-        },
+        "machine": machine(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
 
 
 def show(found: Mapping[str, Any]) -> None:

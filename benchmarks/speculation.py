@@ -10,7 +10,6 @@ request at a time, and not for eight.
 import argparse
 import asyncio
 import json
-import platform
 import signal
 import sys
 import time
@@ -29,7 +28,7 @@ from tierflow.errors import EngineStartError
 from tierflow.serving.engines import Launch
 
 from .engines import LARGE, engines, save_model, vllm, vllm_python
-from .running import at_least_one, end, enter, write
+from .running import at_least_one, end, enter, machine, write
 
 _BARS = {"adopted_at_1": True, "rejected_at_8": True}
 _GOOD, _POOR = "drafting", "guessing"
@@ -133,7 +132,8 @@ def report(found: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
         "met": {name: figures[name] == bar for name, bar in _BARS.items()},
         "slices": found["slices"],
         "setup": found["setup"],
-        "parameters": {**parameters, "machine": platform.processor() or platform.machine()},
+        "parameters": parameters,
+        "machine": machine(),
     }
 
 

@@ -183,6 +183,7 @@ def test_it_writes_what_it_promises_and_says_which_bars_are_met(tmp_path: Path) 
     assert 0 < found["hit_rate"] <= found["pooled_bound"]
     assert found["hearing"] == {"poll_s": 1.0, "delay_s": 0.5}
     assert len(found["bars"]) == 6
+    assert len(found["machine"]["load"]) == 3
     assert all(f"{bar}: " in done.stdout for bar in found["bars"])
 
 

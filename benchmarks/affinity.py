@@ -26,6 +26,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tierflow.errors import SimulationError
+from tierflow.pools import PREFILL_WEIGHT
+from tierflow.serving.simulation.traces import read_trace
+
 from .affinity_replay import (
     Engine,
     Figures,
@@ -33,8 +37,8 @@ from .affinity_replay import (
     Request,
     pace_for,
     pooled_bound,
-    read_trace,
     replay,
+    requests_of,
 )
 from .affinity_rules import (
     LLMD,
@@ -48,7 +52,7 @@ from .affinity_rules import (
     SessionHash,
     SGLang,
 )
-from .running import at_least_one, write
+from .running import at_least_one, machine, write
 
 _LOAD = 0.9
 _INDEX_TIMES = 4
@@ -146,6 +150,7 @@ def measure(
             "pace_tokens_per_s": pace,
             "index_blocks": _INDEX_TIMES * blocks,
         },
+        "machine": machine(),
     }
     return {**found, "bars": bars(found, rows)}
 
@@ -192,18 +197,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trace", type=Path, default=default_trace(), metavar="FILE")
     parser.add_argument("--replicas", type=at_least_one, default=8)
     parser.add_argument("--blocks", type=at_least_one, default=4096, help="a replica's cache")
-    parser.add_argument("--weight", type=float, default=6.0, help="the pool's prefill_weight")
+    parser.add_argument(
+        "--weight", type=float, default=PREFILL_WEIGHT, help="the pool's prefill_weight"
+    )
     parser.add_argument("--poll-s", type=float, default=1.0, help="between two looks at /metrics")
     parser.add_argument("--delay-s", type=float, default=0.5, help="how old they are by then")
     parser.add_argument("--requests", type=at_least_one, help="take so many of the first only")
     parser.add_argument("--rounds", type=at_least_one, default=5, help="rounds of the timing")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
+    if not options.trace.exists():
+        parser.error(f"{options.trace} is not there. Set --trace or TIERFLOW_DATA.")
     try:
-        requests = read_trace(options.trace)[: options.requests]
-    except FileNotFoundError as exc:
-        parser.error(f"{exc.filename} is not there. Set --trace or TIERFLOW_DATA.")
-    except ValueError as exc:
+        requests = requests_of(read_trace(options.trace, limit=options.requests).jobs)
+    except SimulationError as exc:
         parser.error(str(exc))
     names = ("replicas", "blocks", "weight", "rounds", "seed")
     chosen = {name: getattr(options, name) for name in names}

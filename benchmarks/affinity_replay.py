@@ -4,17 +4,15 @@ A replica keeps the blocks that were used last, and only full ones; it reads wha
 at a fixed pace, in the order requests come. Time to first token is waiting and reading.
 """
 
-import gzip
-import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import fmean
 from typing import Protocol
 
-import numpy as np
-
+from tierflow.percentiles import percentile
 from tierflow.routing.affinity import BlockChain, next_hash
+from tierflow.serving.simulation import Job
 
 BLOCK_TOKENS = 512
 
@@ -38,30 +36,9 @@ class Figures:
     ttft_p95_s: float
 
 
-def read_trace(path: Path) -> list[Request]:
-    """Return the requests of a trace in Mooncake's form, .jsonl or .jsonl.gz, in order of time.
-
-    Raises ValueError where it is none.
-    """
-    opened = gzip.open if path.suffix == ".gz" else open
-    requests: list[Request] = []
-    with opened(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                at, tokens = float(row["timestamp"]) / 1000, int(row["input_length"])
-                ids = [int(each) for each in row["hash_ids"]]
-            except (KeyError, TypeError, ValueError) as exc:
-                raise ValueError(
-                    f"{path}, line {number} is no request: {exc!r}. A line is an object with "
-                    "timestamp (ms), input_length and hash_ids (of 512 tokens each)."
-                ) from exc
-            requests.append(request(at, tokens, ids))
-    if not requests:
-        raise ValueError(f"{path} holds no requests.")
-    return sorted(requests, key=lambda each: each.at)
+def requests_of(jobs: Iterable[Job]) -> list[Request]:
+    """Return the requests of a trace, in its order."""
+    return [request(each.at_ms / 1000, each.input_tokens, each.blocks) for each in jobs]
 
 
 def request(at: float, tokens: int, ids: Sequence[int]) -> Request:
@@ -186,8 +163,8 @@ def replay(
     return Figures(
         hits / sum(each.blocks for each in requests),
         max(work) / (sum(work) / len(work)),
-        float(np.mean(times)),
-        float(np.quantile(times, 0.95)),
+        fmean(times),
+        percentile(times, 0.95),
     )
 
 

@@ -28,11 +28,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tierflow import Sampling, llm_task
+from tierflow.errors import EngineStartError, MeasuringError
+from tierflow.percentiles import percentile
 from tierflow.serving.load import Arrival, LoadClient, Timed, arriving
 from tierflow.tasks import close_hands
 
-from .engines import SMALL, NoEngineError, Vllm, engines, save_model
-from .running import at_least_one, end, enter, write
+from .engines import SMALL, engines, save_model, vllm
+from .running import at_least_one, end, enter, machine, write
 
 _ONE_SHOT = 8192
 _LENGTHS = {16: 24, 64: 12, 128: 8, 256: 4}
@@ -81,12 +83,15 @@ class Joined:
 
 
 def measure(cap: int, chunk: int, repeats: int, seed: int) -> dict[str, Any]:
-    """Return the figures and what they are made of. Leaves nothing behind. Raises NoEngineError."""
+    """Return the figures and what they are made of. Leaves nothing behind.
+
+    Raises EngineStartError, MeasuringError.
+    """
     with TemporaryDirectory(prefix="tierflow-benchmark-") as folder:
         home = Path(folder)
         enter(home, "http://127.0.0.1:9/api")  # no step here runs in a flow
         model = save_model(SMALL, home / "model")
-        arms = (_engine(model, _ONE_SHOT), _engine(model, chunk))
+        arms = [vllm(model, "--max-num-batched-tokens", str(each)) for each in (_ONE_SHOT, chunk)]
         with engines(arms, logs=home) as (one_shot, chunked):
             (home / "tierflow.toml").write_text(_catalogue(chunked, cap))
             try:
@@ -95,10 +100,6 @@ def measure(cap: int, chunk: int, repeats: int, seed: int) -> dict[str, Any]:
                 close_hands()
             joined = asyncio.run(_joined(one_shot, chunked, repeats, random.Random(seed)))
     return figures(rates, *joined)
-
-
-def _engine(model: Path, chunk: int) -> Vllm:
-    return Vllm(model, ("--max-num-batched-tokens", str(chunk)))
 
 
 def _catalogue(api_base: str, cap: int) -> str:
@@ -186,14 +187,13 @@ async def _join(client: LoadClient, prompt: str, chance: random.Random) -> Joine
     writers = [Arrival(0.0, _body(f"{chance.random()}: go on.", _WRITTEN)) for _ in range(_WRITERS)]
     asked = await arriving(client.ask, [*writers, Arrival(_JOINS_AFTER_S, _body(prompt, 1))])
     if asked.failed:
-        raise NoEngineError(f"The engine failed a request: {asked.failed[0]}.")
+        raise MeasuringError(f"The engine failed a request: {asked.failed[0]}.")
     *written, reader = asked.timed
     until_s = _JOINS_AFTER_S + reader.ttft_s
-    gaps = sorted(gap for each in written for gap in gaps_within(each, _JOINS_AFTER_S, until_s))
+    gaps = [gap for each in written for gap in gaps_within(each, _JOINS_AFTER_S, until_s)]
     if not gaps:
-        raise NoEngineError("Nobody was writing any more when the prompt came.")
-    p99 = gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
-    return Joined(reader.ttft_s, p99, reader.input_tokens)
+        raise MeasuringError("Nobody was writing any more when the prompt came.")
+    return Joined(reader.ttft_s, percentile(gaps, 0.99), reader.input_tokens)
 
 
 def gaps_within(timed: Timed, since_s: float, until_s: float) -> list[float]:
@@ -242,7 +242,8 @@ def report(found: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
         **{name: round(value, 4) for name, value in found.items()},
         "bars": {name: bar.value for name, bar in BARS.items()},
         "met": {name: bar.is_met(found[name]) for name, bar in BARS.items()},
-        "parameters": {**parameters, "cpus": os.cpu_count()},
+        "parameters": parameters,
+        "machine": machine(),
     }
 
 
@@ -274,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, end)
     try:
         found = measure(options.cap, options.chunk, options.repeats, options.seed)
-    except NoEngineError as error:
+    except (EngineStartError, MeasuringError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     show(found)

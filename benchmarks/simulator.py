@@ -9,7 +9,6 @@ from the CPU is not counted; `kept_off` says how much that was.
 import argparse
 import asyncio
 import os
-import platform
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -24,9 +23,11 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from .engines import SMALL, NoEngineError, Vllm, engines, save_model, vllm_python
+from tierflow.errors import EngineStartError
+
+from .engines import SMALL, engines, save_model, vllm, vllm_python
 from .own_clock import own_clock
-from .running import at_least_one, end, write
+from .running import at_least_one, end, machine, write
 
 if TYPE_CHECKING:
     from tierflow.serving.simulation.measurements import Measured
@@ -47,7 +48,7 @@ def measure(
     chunks = (*taught, held)
     with TemporaryDirectory(prefix="tierflow-benchmark-") as folder:
         model = save_model(SMALL, Path(folder) / "model")
-        started = [Vllm(model, ("--max-num-batched-tokens", str(each))) for each in chunks]
+        started = [vllm(model, "--max-num-batched-tokens", str(each)) for each in chunks]
         with engines(started, logs=Path(folder)) as urls:
             of_chunks = dict(zip(chunks, urls, strict=True))
             return asyncio.run(_in_turn(of_chunks, repeats, decodes, prompt_tokens))
@@ -109,22 +110,8 @@ def report(runs: "Sequence[Measured]", held: int, kept_off: Mapping[int, float])
         "by_chunk": errors,
         "kept_off": kept_off,
         "runs": [run.model_dump() for run in runs],
-        "machine": {
-            "cpus": os.cpu_count(),
-            "system": platform.platform(),
-            "processor": _processor(),
-            "load": os.getloadavg(),
-        },
+        "machine": machine(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -162,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         vllm_python()
-    except NoEngineError as exc:
+    except EngineStartError as exc:
         parser.exit(1, f"{exc}\n")
     signal.signal(signal.SIGTERM, end)
     runs, kept_off = measure(

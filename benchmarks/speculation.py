@@ -10,7 +10,6 @@ request at a time, and not for eight.
 import argparse
 import asyncio
 import json
-import platform
 import signal
 import sys
 import time
@@ -25,8 +24,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from .engines import LARGE, NoEngineError, Vllm, engines, save_model, vllm_python
-from .running import at_least_one, end, enter, write
+from tierflow.errors import EngineStartError
+from tierflow.serving.engines import Launch
+
+from .engines import LARGE, engines, save_model, vllm, vllm_python
+from .running import at_least_one, end, enter, machine, write
 
 _BARS = {"adopted_at_1": True, "rejected_at_8": True}
 _GOOD, _POOR = "drafting", "guessing"
@@ -41,7 +43,7 @@ _LENGTHS = {"label": 32, "draw_up": 64}
 
 
 def measure(concurrencies: Sequence[int], pairs: int, seed: int) -> dict[str, Any]:
-    """Return the decision of each slice. Leaves nothing behind. Raises NoEngineError."""
+    """Return the decision of each slice. Leaves nothing behind. Raises EngineStartError."""
     vllm_python()
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory(prefix="tierflow-benchmark-")))
@@ -54,13 +56,13 @@ def measure(concurrencies: Sequence[int], pairs: int, seed: int) -> dict[str, An
         return asyncio.run(_decide(concurrencies, pairs, seed))
 
 
-def _ways(model: Path, draft: Path) -> Sequence[Vllm]:
+def _ways(model: Path, draft: Path) -> Sequence[Launch]:
     drafting = {"model": str(draft), "method": "draft_model", "num_speculative_tokens": _DRAFTED}
     guessing = {"method": "ngram", "num_speculative_tokens": _DRAFTED, "prompt_lookup_max": 3}
     return (
-        Vllm(model, _OPTIONS),
-        Vllm(model, (*_OPTIONS, "--speculative-config", json.dumps(drafting))),
-        Vllm(model, (*_OPTIONS, "--speculative-config", json.dumps(guessing))),
+        vllm(model, *_OPTIONS),
+        vllm(model, *_OPTIONS, "--speculative-config", json.dumps(drafting)),
+        vllm(model, *_OPTIONS, "--speculative-config", json.dumps(guessing)),
     )
 
 
@@ -130,7 +132,8 @@ def report(found: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
         "met": {name: figures[name] == bar for name, bar in _BARS.items()},
         "slices": found["slices"],
         "setup": found["setup"],
-        "parameters": {**parameters, "machine": platform.processor() or platform.machine()},
+        "parameters": parameters,
+        "machine": machine(),
     }
 
 
@@ -173,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, end)
     try:
         found = measure(options.concurrency, options.pairs, options.seed)
-    except NoEngineError as exc:
+    except EngineStartError as exc:
         sys.exit(str(exc))
     figures = report(found, {"pairs": options.pairs, "seed": options.seed})
     show(figures)

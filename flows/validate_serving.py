@@ -21,19 +21,17 @@ from slugify import slugify
 from tierflow.serving.validation.consulting import open_policies
 from tierflow.serving.validation.opening import Validation
 from tierflow.serving.validation.report import as_json, markdown
+from tierflow.serving.validation.slices import DIMENSIONS, Dimension
 from tierflow.serving.validation.trials import Extent
 from tierflow.serving.validation.validating import Question
 from tierflow.settings import settings
 from tierflow.tracing.batch_progress import progress
 
 
-@task(task_run_name="validate {pool}", persist_result=False)
-def prove(
-    pool: str, against: Sequence[str], concurrencies: Sequence[int], pairs: int
-) -> dict[str, Any]:
+@task(task_run_name="validate {question.pool}", persist_result=False)
+def prove(question: Question, against: Sequence[str]) -> dict[str, Any]:
     """Replay, decide and keep; publish the report. Return the figures."""
-    current = settings()
-    question = Question(pool, extent=Extent(tuple(sorted(concurrencies)), pairs))
+    current, pool = settings(), question.pool
     validation = Validation(current, question, tuple(against))
     with progress(f"{pool} replays", validation.blocks) as ended:
         found = asyncio.run(validation.run(served=lambda: ended(True)))
@@ -50,13 +48,27 @@ def prove(
 
 @flow(name="validate-serving")
 def validate_serving(
-    pool: str, against: list[str], concurrencies: Sequence[int] = (1, 4, 8), pairs: int = 12
+    pool: str,
+    against: list[str],
+    concurrencies: Sequence[int] = (1, 4, 8),
+    pairs: int = 12,
+    *,
+    slices: Sequence[Dimension] = DIMENSIONS,
+    limit: int = 200,
+    lossy: Sequence[str] = (),
+    accept_lossy: bool = False,
 ) -> dict[str, Any]:
     """Decide for which requests another pool serves those of `pool`.
 
     `concurrencies`: how many requests are under way at once. `pairs`: of blocks, of each trial.
+    `slices`: what is decided apart. `limit`: requests of a slice that are replayed, at most.
+    `lossy`: of `against`, those that relax what they accept; adopted with `accept_lossy` alone.
     """
-    return prove(pool, against, concurrencies, pairs)
+    extent = Extent(tuple(sorted(concurrencies)), pairs)
+    question = Question(
+        pool, frozenset(slices), extent, frozenset(lossy), accept_lossy, limit=limit
+    )
+    return prove(question, against)
 
 
 if __name__ == "__main__":

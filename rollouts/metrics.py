@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import ClassVar, Literal, TypeAlias
 
+from ..percentiles import percentile
 from .evidence import (
     Interval,
     Pairs,
@@ -174,10 +174,10 @@ class TailLatency(Share):
 
     def freeze(self, baseline: Sequence[Observation]) -> float | None:
         """Return the 95th percentile of the baseline's calls, in ms."""
-        known = sorted(
+        known = [
             each.latency_ms for each in baseline if not each.hit and each.latency_ms is not None
-        )
-        return known[ceil(0.95 * len(known)) - 1] if len(known) >= _LEAST_CALLS else None
+        ]
+        return percentile(known, 0.95) if len(known) >= _LEAST_CALLS else None
 
     def value(self, seen: Observation, arm: Arm, frozen: float) -> float | None:
         """Return 1 for a call that is slower than its arm may be in one of twenty."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
+from ..markdown import literal
 from ..tracing.report import usd
 from .controller import Judgement, Reading
 from .metrics import Unit
@@ -21,9 +22,9 @@ def markdown(
     """Return what to read: why it stands so, what both arms show, and how it came there."""
     return "\n".join(
         (
-            f"# {_cell(state.rollout)}: {headline(state)}",
+            f"# {literal(state.rollout)}: {headline(state)}",
             "",
-            f"{_cell(why(state, judgement))}.",
+            f"{literal(why(state, judgement))}.",
             "",
             *_how_to_go_on(state),
             *_shown(judgement.readings),
@@ -175,7 +176,7 @@ def _shown(readings: Sequence[Reading]) -> Iterable[str]:
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in readings:
         cells = (
-            _cell(each.metric),
+            literal(each.metric),
             each.role,
             _VERDICTS[each.verdict],
             str(each.difference or "unknown"),
@@ -205,16 +206,10 @@ def _history(history: Sequence[RolloutState]) -> Iterable[str]:
             each.word,
             str(each.step + 1),
             percent(each.weight),
-            _cell(each.by),
-            _cell(each.reason),
+            literal(each.by),
+            literal(each.reason),
         )
         yield f"| {' | '.join(cells)} |"
     if len(history) > _MOST_STEPS:
         yield ""
         yield f"The newest {_MOST_STEPS} of {len(history)}: `tierflow rollout history` has all."
-
-
-def _cell(text: str) -> str:
-    """Return a text that people wrote so that it breaks no table and is no markup."""
-    plain = " ".join(text.split())
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>|#" else letter for letter in plain)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..errors import ProviderDownError
+from ..percentiles import percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Stream:
     def so_far(self, usage: Any = None) -> Received:
         """Return what has arrived by now."""
         arrivals = self._arrivals
-        gaps = sorted(1000 * (later - earlier) for earlier, later in pairwise(arrivals))
+        gaps = [1000 * (later - earlier) for earlier, later in pairwise(arrivals)]
         return Received(
             text="".join(self._texts),
             model=self._model,
@@ -97,7 +98,7 @@ class Stream:
             confidence=_confidence(self._logprobs),
             ttft_ms=1000 * (arrivals[0] - self.started) if arrivals else None,
             itl_ms=sum(gaps) / len(gaps) if gaps else None,
-            itl_p95_ms=gaps[math.ceil(0.95 * len(gaps)) - 1] if gaps else None,
+            itl_p95_ms=percentile(gaps, 0.95) if gaps else None,
         )
 
 

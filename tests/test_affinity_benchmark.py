@@ -7,17 +7,15 @@ import sys
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from benchmarks.affinity_replay import (
     BLOCK_TOKENS,
     Engine,
     Request,
     pace_for,
     pooled_bound,
-    read_trace,
     replay,
     request,
+    requests_of,
 )
 from benchmarks.affinity_rules import (
     LLMD,
@@ -29,6 +27,7 @@ from benchmarks.affinity_rules import (
     SessionHash,
     SGLang,
 )
+from tierflow.serving.simulation.traces import read_trace
 
 ROOT = Path(__file__).parents[1]
 
@@ -148,9 +147,8 @@ def write_trace(path: Path, count: int = 120) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["trace.jsonl", "trace.jsonl.gz"])
-def test_a_trace_is_read_plain_or_packed(tmp_path: Path, name: str) -> None:
-    requests = read_trace(write_trace(tmp_path / name))
+def test_a_trace_becomes_requests_of_full_blocks_and_a_tail(tmp_path: Path) -> None:
+    requests = requests_of(read_trace(write_trace(tmp_path / "trace.jsonl.gz")).jobs)
     assert len(requests) == 120
     assert (requests[4].at, requests[4].blocks, len(requests[4].chain.hashes)) == (1.0, 6, 5)
 
@@ -185,6 +183,7 @@ def test_it_writes_what_it_promises_and_says_which_bars_are_met(tmp_path: Path) 
     assert 0 < found["hit_rate"] <= found["pooled_bound"]
     assert found["hearing"] == {"poll_s": 1.0, "delay_s": 0.5}
     assert len(found["bars"]) == 6
+    assert len(found["machine"]["load"]) == 3
     assert all(f"{bar}: " in done.stdout for bar in found["bars"])
 
 
@@ -193,7 +192,7 @@ def test_a_trace_that_is_none_is_refused_with_what_is_wrong(tmp_path: Path) -> N
     trace.write_text('{"timestamp": 1, "input_length": 5}')
     done = benchmark("--trace", str(trace))
     assert done.returncode == 2
-    assert "line 1 is no request" in done.stderr
+    assert "request 1 is not what its format promises" in done.stderr
     missing = benchmark("--trace", str(tmp_path / "none.jsonl"))
     assert missing.returncode == 2
     assert "is not there. Set --trace or TIERFLOW_DATA." in missing.stderr

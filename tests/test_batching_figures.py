@@ -28,6 +28,7 @@ def test_figures_are_medians_and_the_time_to_first_token_is_compared_pair_by_pai
     told = report(found, {"cap": 8})
     assert told["met"] == dict.fromkeys(BARS, True)
     assert told["parameters"]["cap"] == 8
+    assert told["machine"]["cpus"] > 0
 
 
 @pytest.mark.parametrize(

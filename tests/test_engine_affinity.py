@@ -23,6 +23,7 @@ def test_figures_that_meet_their_bars_are_told_apart_from_those_that_do_not() ->
     assert (found["hit_affinity"], found["hit_round_robin"]) == (0.78, 0.5)
     assert found["router_distance"] == 0
     assert found["failed"] == 1
+    assert found["machine"]["cpus"] > 0
     assert json.loads(json.dumps(found)) == found
 
 

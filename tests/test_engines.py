@@ -1,29 +1,19 @@
 """Engines for tests and benchmarks: real processes with small models, and how they fail."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
 from benchmarks import engines as made
-from benchmarks.engines import NoEngineError, Shape, TransformersServe, Vllm, engines, save_model
+from benchmarks.engines import Shape, engines, save_model, transformers_serve, vllm
+from tierflow.errors import EngineStartError
+from tierflow.serving.engines import Launch
 from tierflow.serving.load import LoadClient
 
 TINY = Shape(layers=3, hidden=64, window=512)
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4, "temperature": 0}
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A program that complains and ends."""
-
-    environment: Mapping[str, str]
-
-    def command(self, port: int) -> list[str]:
-        return [sys.executable, "-c", "import os; print(os.environ['SAID']); raise SystemExit(3)"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +25,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 async def test_transformers_serve_answers_as_its_drawn_weights_say_and_ends(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    with engines([TransformersServe(folders[0])], tmp_path) as (base,):
+    with engines([transformers_serve(folders[0])], tmp_path) as (base,):
         async with LoadClient.connected(base, model=str(folders[0])) as client:
             first, again = await client.ask(HELLO), await client.ask(HELLO)
 
@@ -71,10 +61,12 @@ def test_damping_is_of_the_layers_above_the_first_two(
 
 
 def test_an_engine_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    broken = Broken({"SAID": "no such model"})
+    code = "import os; print(os.environ['SAID']); raise SystemExit(3)"
+    said = {"SAID": "no such model"}
+    broken = Launch((sys.executable, "-c", code), (), (), said, "http://127.0.0.1:9/v1")
 
     with (
-        pytest.raises(NoEngineError, match=r"ended with 3 .*\n.*no such model"),
+        pytest.raises(EngineStartError, match=r"ended with 3\..*\n.*no such model"),
         engines([broken], tmp_path),
     ):
         pytest.fail("it started")
@@ -85,5 +77,5 @@ def test_without_vllm_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(made, "PYTHON", tmp_path / "python")
 
-    with pytest.raises(NoEngineError, match="make engines"):
-        Vllm(tmp_path).command(8000)
+    with pytest.raises(EngineStartError, match="make engines"):
+        vllm(tmp_path)

@@ -39,6 +39,7 @@ def test_the_bars_are_of_both_concurrencies() -> None:
     )
     assert figures["met"] == {"adopted_at_1": True, "rejected_at_8": True}
     assert figures["poor_rejected"]
+    assert figures["machine"]["cpus"] > 0
     assert figures["speedup_at_1"] == [{"estimate": 2.1, "low": 2.0}]
     assert (figures["outputs_differ"], figures["outputs_compared"]) == (0, 32)
 

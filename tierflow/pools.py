@@ -10,6 +10,9 @@ Affinity: TypeAlias = Literal["approximate", "precise", "gateway", "none"]
 """How a pool learns which replica holds which prefix: from what was sent; from the engines' KV
 events; not at all, because a gateway in front of them decides; not at all, and load decides."""
 
+PREFILL_WEIGHT = 6.0
+"""The `prefill_weight` of a pool that names none, and the simulator's. See docs/adr/ for why."""
+
 
 class Pool(BaseModel):
     """Replicas that serve the same model, and how requests are spread over them."""
@@ -35,7 +38,7 @@ class Pool(BaseModel):
         description="tokens that one replica's KV cache holds; vLLM logs it at the start",
     )
     prefill_weight: float = Field(
-        default=6.0,
+        default=PREFILL_WEIGHT,
         ge=0,
         allow_inf_nan=False,
         description="what a token that must be read anew counts, against one that waits already",

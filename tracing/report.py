@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..percentiles import percentile
 from ..plural import plural
 from .ledger import Row, is_aside
 
@@ -91,11 +92,6 @@ def usd(amount: float) -> str:
     if amount == 0 or amount >= 1:
         return f"${amount:.2f}"
     return f"${amount:.{max(4, 1 - math.floor(math.log10(amount)))}f}"
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value at a share (0-1) of the sorted values, by nearest rank."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def _sum(step: str, rows: Sequence[Row]) -> StepSummary:

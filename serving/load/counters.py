@@ -47,7 +47,8 @@ class Counters:
 
 
 def _share(part: float | None, whole: float | None) -> float | None:
-    return part / whole if part is not None and whole else None
+    # One that was started anew has counted less than before.
+    return part / whole if part is not None and whole is not None and whole > 0 else None
 
 
 def counters_in(page: str, url: str) -> Counters:

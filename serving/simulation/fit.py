@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SimulationError
+from ...percentiles import percentile
 from .cost import CostModel, Work
 from .measurements import Measured, Setting, quiet_work, reading_work, typical
 
@@ -170,7 +171,7 @@ def _errors(cost: CostModel, runs: Sequence[Measured]) -> Errors:
     waits = [run.ttft_ms for run in runs if run.ttft_ms is not None]
     seen = [run.gaps_ms for run in runs if run.gaps_ms]
     measured = {
-        "gap_p99_ms": median(float(np.quantile(each, 0.99)) for each in seen) if seen else 0.0,
+        "gap_p99_ms": median(percentile(each, 0.99) for each in seen) if seen else 0.0,
         "gap_median_ms": median(median(each) for each in seen) if seen else 0.0,
         "ttft_mean_ms": fmean(waits) if waits else 0.0,
     }
@@ -197,7 +198,7 @@ def predict(cost: CostModel, setting: Setting) -> dict[str, float]:
     gaps = [cost.ms(each) for each in reading_work(setting)]
     quiet = cost.ms(quiet_work(setting)) if setting.decodes else 0.0
     return {
-        "gap_p99_ms": float(np.quantile(gaps, 0.99)),
+        "gap_p99_ms": percentile(gaps, 0.99),
         "gap_median_ms": median(gaps),
         "ttft_mean_ms": cost.request_ms + quiet / 2 + sum(gaps),
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
+from ...pools import PREFILL_WEIGHT
 from .jobs import Job
 
 
@@ -78,7 +79,7 @@ class LeastWork(_Deaf):
     The rule of routing/affinity with perfect knowledge: what it can do at best.
     """
 
-    prefill_weight: float = 4.0
+    prefill_weight: float = PREFILL_WEIGHT
 
     def place(self, job: Job, replicas: Sequence[Replica]) -> int:
         """Return the replica with the least to read; among equals the one with the fewest."""

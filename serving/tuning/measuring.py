@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from ...errors import MeasuringError
+from ...percentiles import percentile
 from ..load import LoadClient, Timed, closed_loop
 from .chunks import ChunkMeasured
 from .concurrency import LevelMeasured
@@ -47,11 +48,11 @@ async def measure_chunk(client: LoadClient, chunk_tokens: int, load: Workload) -
     words = Words(client, load.seed)
     await words.weigh()
     found = [await _join(client, words, load) for _ in range(1 + load.joins)][1:]
-    gaps = sorted(gap for each in found for gap in each.gaps)
+    gaps = [gap for each in found for gap in each.gaps]
     return ChunkMeasured(
         chunk_tokens=chunk_tokens,
         gap_p99_ms=1000 * percentile(gaps, 0.99),
-        gap_max_ms=1000 * gaps[-1],
+        gap_max_ms=1000 * max(gaps),
         quiet_ms=1000 * median(gap for each in found for gap in each.quiet),
         ttft_ms=1000 * median(each.ttft_s for each in found),
         joins=load.joins,
@@ -72,7 +73,7 @@ async def measure_level(
     found = await closed_loop(client.ask, bodies, concurrency)
     for each in found.timed:
         _whole(each)
-    gaps = sorted(gap for each in found.timed for gap in each.gaps_s)
+    gaps = [gap for each in found.timed for gap in each.gaps_s]
     return LevelMeasured(
         concurrency=concurrency,
         tokens_per_s=found.tokens_per_s,
@@ -112,11 +113,6 @@ class Words:
 
     def _word(self) -> str:
         return "".join(self._random.choices(_SYLLABLES, k=3))
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the value that so large a share of ordered values does not exceed."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 async def _join(client: LoadClient, words: Words, load: Workload) -> _Join:

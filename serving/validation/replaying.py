@@ -7,7 +7,7 @@ from typing import Any
 from ...cassette import RecordedRequest
 from ...errors import EngineUnreadableError
 from ...settings import shown_url
-from ..load import LoadClient, Timed, closed_loop
+from ..load import Counters, LoadClient, Timed, closed_loop
 from .measured import Block, Served
 
 _MS = 1000.0
@@ -32,16 +32,13 @@ class Replaying:
             )
         return Block(_MS * asked.wall_s, tuple(map(_served, asked.timed)))
 
-    async def drafted(self) -> tuple[float, float] | None:
-        """Return how many tokens were drafted and accepted so far; None if it tells none."""
+    async def counted(self) -> Counters | None:
+        """Return what the engine has counted so far; None if it tells nothing."""
         try:
-            found = await self.client.counters()
+            return await self.client.counters()
         except EngineUnreadableError:
             # Not every engine has such a page, and what it would say decides nothing.
             return None
-        if found.drafted_tokens is None or found.accepted_tokens is None:
-            return None
-        return found.drafted_tokens, found.accepted_tokens
 
 
 def body_of(request: RecordedRequest) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ...markdown import literal
 from .agreement import Agreement, Differing
 from .comparison import Speedup
 from .decision import LEAST_GAIN, Compared, Decision
@@ -21,16 +22,17 @@ _MEASURES = {
 def markdown(policy: Policy, decisions: Sequence[Decision]) -> str:
     """Return what to read: the decision per slice, a picture, and all that was measured."""
     adopted = sum(bool(each.rule.steps) for each in decisions)
+    share = f"{adopted} of {len(decisions)} slices"
     lines = [
-        f"# {_cell(policy.pool)}: another way of serving for {adopted} of {len(decisions)} slices",
+        f"# {literal(policy.pool)}: another way of serving for {share}",
         "",
         f"Adopted is what is proven to be over {LEAST_GAIN:g} times as fast, with equal outputs.",
         "",
         "| requests | served by | why |",
         "| --- | --- | --- |",
         *(
-            f"| {_cell(each.slice.label)} | {_cell(served_by(each, policy.pool))} "
-            f"| {_cell(each.rule.reason)} |"
+            f"| {literal(each.slice.label)} | {literal(served_by(each, policy.pool))} "
+            f"| {literal(each.rule.reason)} |"
             for each in decisions
         ),
         "",
@@ -48,7 +50,7 @@ def markdown(policy: Policy, decisions: Sequence[Decision]) -> str:
         "",
         "Times as fast as the plain pool, and a lower bound. "
         + ("Lossy ways may say something else. " if any_lossy(decisions) else "")
-        + (f"Engines: {_cell(policy.setup)}." if policy.setup else ""),
+        + (f"Engines: {literal(policy.setup)}." if policy.setup else ""),
     ]
     return "\n".join(lines)
 
@@ -104,9 +106,9 @@ def _compared_json(one: Compared) -> dict[str, Any]:
 def _row(decision: Decision, one: Compared) -> str:
     accepted = "-" if one.trial.acceptance is None else f"{one.trial.acceptance:.0%}"
     cells = (
-        _cell(decision.slice.label),
+        literal(decision.slice.label),
         str(one.trial.concurrency),
-        _cell(one.trial.against) + (" (lossy)" if one.lossy else ""),
+        literal(one.trial.against) + (" (lossy)" if one.lossy else ""),
         *(_times(one.speedups.get(name)) for name in _MEASURES),
         accepted,
         _outputs(one.agreement),
@@ -127,7 +129,3 @@ def _outputs(said: Agreement) -> str:
 
 def _share(found: Differing) -> str:
     return f"{found.different} of {found.compared}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ...cassette import RecordedRequest
+from ..load import Counters
 from .measured import Block, Pair, Trial
 
 
@@ -21,8 +22,8 @@ class Endpoint(Protocol):
         """Have requests served, so many at a time. Raises EngineUnreadableError."""
         ...
 
-    async def drafted(self) -> tuple[float, float] | None:
-        """Return how many tokens were drafted and accepted so far; None if it tells none."""
+    async def counted(self) -> Counters | None:
+        """Return what it has counted so far, drafts above all; None if it tells nothing."""
         ...
 
 
@@ -64,7 +65,7 @@ async def trials(
         for way in ways.values():
             await way.serve(_taken(shuffled, 0, size), concurrency)
             served()
-        before = {name: await way.drafted() for name, way in others.items()}
+        before = {name: await way.counted() for name, way in others.items()}
         found: list[dict[str, Block]] = []
         for number in range(extent.pairs):
             chosen, blocks = _taken(shuffled, number * size, size), dict[str, Block]()
@@ -82,7 +83,7 @@ async def trials(
                     )
                     for at, pair in enumerate(pairs)
                 ]
-            acceptance = _acceptance(before[name], await way.drafted())
+            acceptance = _acceptance(before[name], await way.counted())
             yield Trial(concurrency, name, tuple(pairs), acceptance)
 
 
@@ -103,9 +104,5 @@ def _differ(pair: Pair) -> bool:
     )
 
 
-def _acceptance(
-    before: tuple[float, float] | None, after: tuple[float, float] | None
-) -> float | None:
-    if before is None or after is None or after[0] <= before[0]:
-        return None
-    return (after[1] - before[1]) / (after[0] - before[0])
+def _acceptance(before: Counters | None, after: Counters | None) -> float | None:
+    return None if before is None or after is None else after.since(before).acceptance

@@ -30,8 +30,13 @@ def test_the_flow_keeps_a_policy_and_publishes_its_report(
 
 def check() -> None:
     flow: Any = load_flow_from_entrypoint(f"{FLOW}:validate_serving")
-    state = flow("plain", ["drafting"], concurrencies=[1], pairs=6, return_state=True)
+    few = {"concurrencies": [1], "pairs": 6, "limit": 6, "slices": ["step", "concurrency"]}
+    lossy = flow("plain", ["drafting"], lossy=["drafting"], **few)
+    assert lossy["slices"][0]["served_by"] == []
+    assert lossy["slices"][0]["compared"][0]["lossy"]
+    state = flow("plain", ["drafting"], return_state=True, **few)
     found = state.result()
+    assert found["slices"][0]["requests"]["input_band"] == ""
     assert found["slices"][0]["served_by"] == [{"up_to": 1, "pool": "drafting"}]
     (report,) = artifacts(run_id(state), "markdown")
     assert "drafting up to 1 at once; then plain" in str(report.data)

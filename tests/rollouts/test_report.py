@@ -103,7 +103,7 @@ def test_a_paused_one_says_how_to_go_on() -> None:
 def test_what_people_write_breaks_no_table() -> None:
     state = pause(ROLLOUT, begun(ROLLOUT), "me|you", NOW, "a | b\n<img src=x> [c](d)")
     text = markdown(state, Judgement("hold", ""), [state])
-    assert "a \\| b \\<img src=x\\> \\[c\\](d)" in text
+    assert "a \\| b &lt;img src=x&gt; \\[c\\](d)" in text
     assert rows(text, "revision")[0][5] == "me\\|you"
 
 

@@ -1,11 +1,9 @@
 """Markdown: a report as the Prefect UI shows it, and a terminal can."""
 
-import re
 from collections.abc import Iterator
 
+from ...markdown import literal
 from .contents import Contents, Section, Table
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 
 def markdown(contents: Contents, *, pictures: bool = True) -> str:
@@ -14,7 +12,7 @@ def markdown(contents: Contents, *, pictures: bool = True) -> str:
 
 
 def _lines(contents: Contents, *, pictures: bool) -> Iterator[str]:
-    yield from (f"# {plain(contents.title)}", "", plain(contents.headline), "")
+    yield from (f"# {literal(contents.title)}", "", literal(contents.headline), "")
     yield from (f"Began {contents.began}. Flow run `{contents.flow_run_id}`.", "")
     for section in contents.sections:
         yield from _section(section, pictures=pictures)
@@ -26,7 +24,7 @@ def _section(section: Section, *, pictures: bool) -> Iterator[str]:
         return
     yield from (f"## {section.title}", "")
     if has_picture and section.picture is not None:
-        yield from (f"![{plain(section.picture.title)}]({section.picture.data_uri})", "")
+        yield from (f"![{literal(section.picture.title)}]({section.picture.data_uri})", "")
         if section.note:
             yield from (section.note, "")
     if section.table is not None:
@@ -38,14 +36,7 @@ def _table(table: Table) -> Iterator[str]:
     yield f"| {' | '.join(table.columns)} |"
     yield f"| {' | '.join(rules)} |"
     for row in table.rows:
-        yield f"| {' | '.join(plain(cell) for cell in row)} |"
+        yield f"| {' | '.join(literal(cell) for cell in row)} |"
     yield ""
     if table.rest:
         yield from (table.rest, "")
-
-
-def plain(said: str) -> str:
-    """Return a text that Markdown shows as it is, in one line."""
-    one_line = " ".join("".join(each if each.isprintable() else " " for each in said).split())
-    escaped = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", escaped)

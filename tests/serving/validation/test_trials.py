@@ -7,6 +7,7 @@ import pytest
 
 from tierflow.cassette import RecordedRequest
 from tierflow.errors import ConfigError, EngineUnreadableError
+from tierflow.serving.load import Counters
 from tierflow.serving.validation.decision import Decision
 from tierflow.serving.validation.measured import Block, Served, Trial
 from tierflow.serving.validation.slices import Slice, band_of, sliced
@@ -38,8 +39,8 @@ class Timed:
             served.append(Served(1.0, total, (), request.output_tokens, self.says or text))
         return Block(sum(each.total_ms for each in served) / concurrency, tuple(served))
 
-    async def drafted(self) -> tuple[float, float] | None:
-        return self.drafts, 0.7 * self.drafts
+    async def counted(self) -> Counters | None:
+        return Counters(drafted_tokens=self.drafts, accepted_tokens=0.7 * self.drafts)
 
 
 def recorded(count: int, step: str = "triage", output_tokens: int = 20) -> list[RecordedRequest]:

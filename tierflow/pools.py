@@ -1,5 +1,6 @@
 """Ground: `[pools.NAME]` of tierflow.toml: replicas of one self-hosted engine. Reaches none."""
 
+from collections.abc import Mapping
 from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -112,4 +113,24 @@ class Pool(BaseModel):
                 f"precise affinity needs one of kv_events for each of the {len(self.replicas)} "
                 f"replicas, and there are {len(self.kv_events)}"
             )
+        if self.affinity == "gateway" and self.prefill_lane is not None:
+            raise ValueError(
+                f"prefill_lane names {self.prefill_lane}, and nobody here knows what a gateway's "
+                "replicas hold. Leave it out, or name the replicas"
+            )
         return self
+
+
+def refuse_strange_lanes(pools: Mapping[str, Pool]) -> None:
+    """Raise ValueError where a prefill_lane names no pool whose replicas are known."""
+    for name, pool in pools.items():
+        lane = pool.prefill_lane
+        if lane is None:
+            continue
+        if lane not in pools:
+            raise ValueError(f"prefill_lane names {lane}, and there is no such [pools.NAME]")
+        if pools[lane].affinity == "gateway":
+            raise ValueError(
+                f"prefill_lane of [pools.{name}] names {lane}, and that is a gateway. Name a pool "
+                "of replicas"
+            )

@@ -37,7 +37,7 @@ from .engine_settings import EngineSettings
 from .errors import ConfigError, ConfigNotFoundError, UnknownTierError
 from .evaluation_settings import EvaluationsSettings
 from .policy import Policy
-from .pools import Pool
+from .pools import Pool, refuse_strange_lanes
 from .request import Sampling
 from .telemetry_settings import TelemetrySettings
 
@@ -301,12 +301,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _knows_pools(self) -> Self:
         named = {each.pool for _, tier in self.tiers.items() for each in tier.deployments}
-        lanes = {each.prefill_lane for each in self.pools.values()} - {None}
-        if strange := lanes - self.pools.keys():
-            raise ValueError(
-                f"prefill_lane names {', '.join(sorted(filter(None, strange)))}, and there is no "
-                "such [pools.NAME]"
-            )
+        refuse_strange_lanes(self.pools)
         if unknown := named - self.pools.keys() - {None}:
             raise ValueError(
                 f"tiers name the pools {', '.join(sorted(filter(None, unknown)))}, and there is no "

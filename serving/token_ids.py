@@ -25,7 +25,8 @@ _IDLE_S = 2.0
 
 def read_options(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a deployment's `params` that decide what its engine reads, by name."""
-    sent = {**params, **(params.get("extra_body") or {})}
+    extra: Mapping[str, Any] = params.get("extra_body") or {}
+    sent = {**params, **extra}
     return {name: sent[name] for name in _READ if sent.get(name) is not None}
 
 

@@ -151,8 +151,8 @@ def test_no_prompt_of_a_map_is_written_before_what_the_map_waits_for(
 
     @flow
     def run() -> list[Any]:
-        filled: Any = fill.submit()
-        futures = step.map([1, 2, 3], wait_for=[filled])
+        filling: Any = fill
+        futures = step.map([1, 2, 3], wait_for=[filling.submit()])
         is_mapped.set()
         return [each.result() for each in futures]
 

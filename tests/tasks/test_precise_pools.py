@@ -153,7 +153,11 @@ def test_an_engine_is_asked_once_what_it_makes_of_a_prompt(
     lane = "prefill_heavy_tokens = 300\nprefill_tokens_at_once = 900\nprefill_lane = 'long'"
     long = f'[pools.long]\nreplicas = ["{there.base_url}"]\n{events[1]}'
     a_pool(project, [here.base_url], f"{events[0]}\n{lane}", long)
-    step = way.step(lambda item: prompt(item) if ":" in item else item, cache=None)
+
+    def of(item: str) -> Any:
+        return prompt(item) if ":" in item else item
+
+    step = way.step(of, cache=None)
     # Once there were events it is known how large blocks are.
     pools = [told.begin("long"), hands().pools._using("long")]
     step.batch("a short one " * 10, "tenant:a long one")

@@ -29,11 +29,13 @@ from rich.table import Table
 from tierflow.pools import Pool
 from tierflow.request import Request
 from tierflow.routing import Place
+from tierflow.serving import TokenizePage
 from tierflow.serving.engines import Launch
 from tierflow.serving.load import LoadClient, Timed, closed_loop
 from tierflow.serving.tuning import Words
 from tierflow.settings import Deployment
 from tierflow.tasks.pool import PoolInUse
+from tierflow.tasks.tokenised import Tokenised
 
 from .engines import ROUTER, SMALL, engines, save_model, sglang_router, vllm
 from .running import at_least_one, end, machine, write
@@ -95,12 +97,12 @@ class Fleet:
         place = Place(deployment, request)
         # It may ask an engine's tokenizer, as it does in a step: that is part of what it takes.
         began = time.perf_counter()
-        placed = await asyncio.to_thread(self.pool.place, place, barred)
+        chain = await asyncio.to_thread(self.pool.chain, place)
+        placement = self.pool.place(chain, place.session, barred)
         took = time.perf_counter() - began
         self.place_s.append(took)
-        if placed is None:
+        if placement is None:
             raise RuntimeError("No replica is up.")
-        placement, _ = placed
         fleet = self.pool.fleet
         is_first = True
 
@@ -178,8 +180,10 @@ async def _fleets(
             base: await stack.enter_async_context(LoadClient.connected(base)) for base in bases
         }
         fleets = list[Fleet]()
+        tokenised = Tokenised(TokenizePage())
+        stack.callback(tokenised.close)
         for pool in (precise, approximate):
-            in_use = PoolInUse("small", pool, time.monotonic)
+            in_use = PoolInUse("small", pool, time.monotonic, tokenised)
             stack.callback(in_use.close)
             fleets.append(Fleet(in_use, clients))
         yield fleets[0], fleets[1]

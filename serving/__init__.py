@@ -4,7 +4,7 @@ from .kv_events import Cleared, Gap, KvEvent, Removed, Sequenced, Stored, events
 from .kv_subscriber import KvEndpoint, KvSubscriber
 from .members import Seen, Watcher, addresses, find, see
 from .signals import EngineSignals, MetricsPage, SignalSource, metrics_url, signals_in
-from .token_ids import TokenizePage, TokenSource
+from .token_ids import TokenizePage, TokenSource, read_options
 
 __all__ = [
     "Cleared",
@@ -26,6 +26,7 @@ __all__ = [
     "events_in",
     "find",
     "metrics_url",
+    "read_options",
     "see",
     "signals_in",
 ]

@@ -27,6 +27,8 @@ def call(effect: Ask | Hedge, hands: Hands) -> Reply | Raced:
         raise
     else:
         hands.replied(effect, reply)
+        if hands.records(effect):
+            hands.record(effect, reply)
         return reply
     finally:
         guard.publish()
@@ -51,10 +53,13 @@ async def _ask(ask: Ask, hands: Hands) -> Reply:
         raise
     else:
         hands.replied(ask, reply)
+        if hands.records(ask):
+            # Should this step be cancelled now, it is written down all the same.
+            await asyncio.shield(asyncio.to_thread(hands.record, ask, reply))
         return reply
     finally:
         if guard.has_news:
-            # Should this step be cancelled now, the news are told all the same.
+            # As above: the news are told.
             await asyncio.shield(asyncio.to_thread(guard.publish))
 
 

@@ -169,13 +169,19 @@ class Hands:
                 return self._if_usable(lambda: self._perform_stored(effect))
 
     def replied(self, ask: Ask, reply: Reply) -> None:
-        """Note a reply: its deployment is well, its pool knows, and it may be recorded."""
+        """Note a reply: its deployment is well, and its pool knows."""
         self.admissions.replied(ask, reply)
         self.guard.replied(ask, reply)
         self.pools.replied(ask, reply)
-        if ask.role == "answer":
-            sampling = ask.request.sampling.over(ask.tier.tier.sampling)
-            self.cassette.add(ask.request, sampling.given(), reply.usage)
+
+    def records(self, ask: Ask) -> bool:
+        """Tell whether a call is one of those that `record` writes down."""
+        return ask.role == "answer" and self.cassette.records
+
+    def record(self, ask: Ask, reply: Reply) -> None:
+        """Write down a call that was answered. Holds up an event loop: it writes a file."""
+        sampling = ask.request.sampling.over(ask.tier.tier.sampling)
+        self.cassette.add(ask.request, sampling.given(), reply.usage)
 
     def takes_long(self, effect: object) -> bool:
         """Tell whether an effect holds up an event loop: network, encoding, a read, a process."""

@@ -8,6 +8,7 @@ Who waits for that first one is decided in caching/prefix.
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
 
 from prefect import unmapped
@@ -84,14 +85,15 @@ class Turns:
 
     `items`: in that order; `back` puts their results into the order that was given. `prompt`:
     returns the prompt function to run an item with. Prompts are written before their turn where
-    the step's tier has a pool, and its prompt function is no coroutine function: once each.
+    the step's tier has a pool: once each, and what one raises is raised in its turn. Those of
+    coroutine functions are not: the first call would wait for all that they wait for.
     """
 
     def __init__(
         self, spec: StepSpec[Any], prompt: Callable[..., Any], items: Sequence[Item]
     ) -> None:
         self._prompt = prompt
-        self._came: dict[int, Any] = {}
+        self._came: dict[int, Future[Any]] = {}
         self.order = list(range(len(items)))
         if len(items) > 1 and _gains(spec, prompt):
             self.order = fan_out_order([self._prefix(each) for each in items])
@@ -110,19 +112,20 @@ class Turns:
 
         @functools.wraps(self._prompt)
         def written(*_args: Any, **_kwargs: Any) -> Any:
-            return came
+            return came.result()
 
         return written
 
     def _prefix(self, item: Item) -> Prefix:
+        came = Future[Any]()
         try:
             args, kwargs = parameters_to_args_kwargs(self._prompt, dict(item))
-            came = self._prompt(*args, **kwargs)
-        except Exception:  # noqa: BLE001  # it is the item's own failure, and raised in its turn
-            return ()
+            came.set_result(self._prompt(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # it is the item's own, and raised in its turn
+            came.set_exception(error)
         if len(self._came) < _MOST_KEPT:
             self._came[id(item)] = came
-        return prefix_of(came)
+        return () if came.exception() else prefix_of(came.result())
 
 
 def map_turns(
@@ -130,8 +133,11 @@ def map_turns(
 ) -> Turns | None:
     """Return the turns of a map's calls, None where they go as they are given.
 
-    So they do where an argument is no list, which Prefect waits for or does not expand.
+    So they do where an argument is no list, which Prefect waits for or does not expand, and where
+    they wait for others: a prompt function may read what those bring about.
     """
+    if kwargs.get("wait_for"):
+        return None
     mapped = [each for each in (*args, *_own(kwargs).values()) if not isinstance(each, unmapped)]
     are_lists = all(isinstance(each, list | tuple) for each in mapped)
     if not are_lists or not mapped or not _gains(spec, prompt):

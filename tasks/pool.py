@@ -3,12 +3,10 @@
 What is decided is decided in routing/affinity; serving hears the engines; here they meet.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 from ..errors import EngineUnreadableError
 from ..pools import Pool
@@ -30,12 +28,9 @@ from ..serving import (
     Removed,
     Seen,
     Stored,
-    TokenizePage,
-    TokenSource,
     Watcher,
 )
-from ..settings import Deployment
-from .tokenised import Tokenised
+from .tokenised import Tokenised, read_as
 
 _LOG = logging.getLogger("tierflow")
 
@@ -54,19 +49,14 @@ _TOKENISERS = 2
 class PoolInUse:
     """A pool's replicas, from the first request on. Thread-safe.
 
-    `clock`: monotonic seconds. `tokens`: where token ids come from, for precise affinity. `queue`:
-    how many requests waited in all engines when they were last asked, and when that was.
+    `clock`: monotonic seconds. `tokenised`: whose chains precise affinity goes by. `queue`: how
+    many requests waited in all engines when they were last asked, and when that was.
     """
 
     def __init__(
-        self,
-        name: str,
-        pool: Pool,
-        clock: Callable[[], float],
-        tokens: TokenSource | None = None,
+        self, name: str, pool: Pool, clock: Callable[[], float], tokenised: Tokenised
     ) -> None:
-        self.name, self.pool, self._clock = name, pool, clock
-        self._tokens, self._tokenised = tokens or TokenizePage(), Tokenised()
+        self.name, self.pool, self._clock, self._tokenised = name, pool, clock, tokenised
         self.fleet = Fleet(
             prefill_weight=pool.prefill_weight,
             index_blocks=_OVERSIZE * pool.cache_tokens // TEXT_BLOCK_TOKENS,
@@ -98,18 +88,23 @@ class PoolInUse:
         """Whether placing may wait: for a look at a host's addresses, or for a tokenizer."""
         return self.is_precise or not self.members
 
-    def uncached(self, place: Place) -> int:
-        """Return how many tokens of a request would be read anew, at the least."""
-        return self.fleet.uncached(self._chain(place))
+    def chain(self, place: Place) -> BlockChain:
+        """Return a request as the caches of this pool's engines see it. May ask a tokenizer."""
+        request = place.request
+        if self.pool.affinity == "none":
+            # Nothing is looked up: the length alone counts.
+            whole = chain_of_text(text_of(request), TEXT_BLOCK_TOKENS)
+            return BlockChain((), TEXT_BLOCK_TOKENS, whole.tokens)
+        if self._subscriber is not None and (told := self._tokenised_chain(place)) is not None:
+            return told
+        return chain_of_text(text_of(request), TEXT_BLOCK_TOKENS, read_as(place.deployment))
 
-    def place(self, place: Place, barred: Sequence[str]) -> tuple[Placement, BlockChain] | None:
+    def place(self, chain: BlockChain, session: str, barred: Sequence[str]) -> Placement | None:
         """Choose a replica, None if all are barred. Waits for the first look at a DNS name."""
         if not self.members:
             self._watcher.found.wait(_FIRST_LOOK_S)
-        chain = self._chain(place)
-        session = "" if self.pool.affinity == "none" else place.session
-        placement = self.fleet.place(chain, session=session, excluded={*barred, *self._down})
-        return None if placement is None else (placement, chain)
+        kept_to = "" if self.pool.affinity == "none" else session
+        return self.fleet.place(chain, session=kept_to, excluded={*barred, *self._down})
 
     def ended(self, ticket: int, usage: Usage) -> None:
         """Note a reply, and what its engine says was cached of its prompt."""
@@ -131,30 +126,20 @@ class PoolInUse:
         if self._subscriber is not None:
             self._subscriber.close()
 
-    def _chain(self, place: Place) -> BlockChain:
-        request, deployment = place.request, place.deployment
-        if self.pool.affinity == "none":
-            # Nothing is looked up: the length alone counts.
-            whole = chain_of_text(text_of(request), TEXT_BLOCK_TOKENS)
-            return BlockChain((), TEXT_BLOCK_TOKENS, whole.tokens)
-        if self._subscriber is not None and (told := self._tokenised_chain(place)) is not None:
-            return told
-        return chain_of_text(text_of(request), TEXT_BLOCK_TOKENS, _salt(deployment))
-
     def _tokenised_chain(self, place: Place) -> BlockChain | None:
         """Return a request's chain in the engines' tokens; None if none says so in time."""
         if self._clock() < self._untokenised_until:
             return None
         size = max(each.tokens_per_block for each in self._translations.values())
-        model = place.deployment.model.partition("/")[2]
         up = [each for each in self.members if each not in self._down] or self.members
         # Their tokenizers are the same: work is spread, and where one is gone the next is asked.
         first = hash(place.session) % len(up)
         unread: EngineUnreadableError | None = None
         for asked in (*up[first:], *up[:first])[:_TOKENISERS]:
-            tokenise = partial(self._tokens.token_ids, asked, model)
             try:
-                return self._tokenised.chain(place.request, size or TEXT_BLOCK_TOKENS, tokenise)
+                return self._tokenised.chain(
+                    place.deployment, place.request, size or TEXT_BLOCK_TOKENS, asked
+                )
             except EngineUnreadableError as exc:
                 unread = exc
         self._untokenised_until = self._clock() + _UNREADABLE_S
@@ -227,9 +212,3 @@ def _content(message: Mapping[str, Any]) -> str:
     if isinstance(content, str) and set(message) == {"role", "content"}:
         return content
     return canonical_json(dict(message))
-
-
-def _salt(deployment: Deployment) -> str:
-    # Tools are written before the messages, so with others nothing is equal.
-    tools = cast("object", deployment.params.get("tools"))
-    return f"{deployment.model} {json.dumps(tools, sort_keys=True, default=str)}"

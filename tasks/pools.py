@@ -8,14 +8,15 @@ from ..errors import AttemptError, AttemptTimeoutError, ProviderDownError
 from ..request import Reply, Request
 from ..routing import Ask, Place, Placed
 from ..routing.admission import pool_for
-from ..routing.affinity import Sent, Sharing, open_placements
+from ..routing.affinity import BlockChain, Sent, Sharing, open_placements
 from ..routing.expecting import sent_tokens
 from ..routing.resilience import Guard, Replicas
-from ..serving import TokenSource
+from ..serving import TokenizePage
 from ..serving.validation import ConsultingPolicies, open_policies
 from ..settings import Deployment, Settings
 from .obeying import Obeying
 from .pool import PoolInUse
+from .tokenised import Tokenised
 
 
 class Pools:
@@ -29,9 +30,9 @@ class Pools:
         settings: Settings,
         guard: Guard,
         clock: Callable[[], float] = time.monotonic,
-        tokens: TokenSource | None = None,
     ) -> None:
-        self._settings, self._guard, self._clock, self._tokens = settings, guard, clock, tokens
+        self._settings, self._guard, self._clock = settings, guard, clock
+        self._tokenised = Tokenised(TokenizePage())
         self._in_use: dict[str, PoolInUse] = {}
         self._replicas: dict[tuple[str, str], tuple[tuple[str, ...], Replicas]] = {}
         self._sharing: Sharing | None = None
@@ -59,20 +60,26 @@ class Pools:
         if settings.affinity == "gateway":
             return self._through(settings.address, place)
         chosen = self._chosen(name, place)
-        if chosen != name and (placed := self._placed(self._using(chosen), place)) is not None:
-            return placed
-        pool = self._using(name)
-        if settings.prefill_lane is not None:
-            lane = self._using(pool_for(name, settings, pool.uncached(place)))
-            if lane is not pool and (placed := self._placed(lane, place)) is not None:
+        if chosen != name:
+            other = self._using(chosen)
+            placed = self._placed(other, place, other.chain(place))
+            if placed is not None:
                 return placed
-        return self._placed(pool, place)
+        pool = self._using(name)
+        chain = pool.chain(place)
+        if settings.prefill_lane is not None:
+            lane = self._using(pool_for(name, settings, pool.fleet.uncached(chain)))
+            placed = None if lane is pool else self._placed(lane, place, lane.chain(place))
+            if placed is not None:
+                return placed
+        return self._placed(pool, place, chain)
 
     def uncached(self, deployment: Deployment, request: Request) -> int:
         """Return how many tokens of a request would be read anew. As `place`, it may take long."""
         if not deployment.pool or self._settings.pools[deployment.pool].affinity == "gateway":
             return sent_tokens(request)
-        return self._using(deployment.pool).uncached(Place(deployment, request))
+        pool = self._using(deployment.pool)
+        return pool.fleet.uncached(pool.chain(Place(deployment, request)))
 
     def queue(self, deployment: Deployment) -> tuple[float, float] | None:
         """Return how many requests wait in the engines of a deployment's pool, and since when.
@@ -96,11 +103,10 @@ class Pools:
             ],
         )
 
-    def _placed(self, pool: PoolInUse, place: Place) -> Placed | None:
+    def _placed(self, pool: PoolInUse, place: Place, chain: BlockChain) -> Placed | None:
         replicas = self._replicas_in(pool.name, place.deployment)
         barred = [*place.excluded, *self._guard.barred(replicas)]
-        while (chosen := pool.place(place, barred)) is not None:
-            placement, chain = chosen
+        while (placement := pool.place(chain, place.session, barred)) is not None:
             replica = place.deployment.at(placement.replica)
             probe = self._guard.probe(replica, place.lease_s)
             if probe is not None:
@@ -171,6 +177,7 @@ class Pools:
             sharing, self._sharing = self._sharing, None
         for pool in in_use.values():
             pool.close()
+        self._tokenised.close()
         if sharing is not None:
             sharing.close()
         self._obeying.close()
@@ -193,7 +200,7 @@ class Pools:
         with self._lock:
             if (pool := self._in_use.get(name)) is None:
                 settings = self._settings.pools[name]
-                pool = PoolInUse(name, settings, self._clock, self._tokens)
+                pool = PoolInUse(name, settings, self._clock, self._tokenised)
                 self._in_use[name] = pool
                 if settings.affinity == "approximate" and self._sharing is None:
                     self._sharing = Sharing(open_placements(self._settings), self._hear)

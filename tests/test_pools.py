@@ -27,6 +27,7 @@ POOLED = Deployment(model="openai/llama", pool="llama")
             {"replicas": [A], "affinity": "precise", "kv_events": ["10.0.0.5:5557"]},
             "no endpoint of KV events",
         ),
+        ({"replicas": [A], "affinity": "gateway", "prefill_lane": "long"}, "nobody here knows"),
     ],
 )
 def test_a_pool_that_cannot_be_served_is_refused_with_a_reason(

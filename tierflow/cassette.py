@@ -60,6 +60,11 @@ class Cassette:
         self._writing = threading.Lock()
         self._told = False
 
+    @property
+    def records(self) -> bool:
+        """Whether `add` may write a file."""
+        return self._rules.path is not None
+
     def add(self, request: Request, options: Mapping[str, Any], usage: Usage) -> None:
         """Add a request that was answered. A file that cannot be written is logged once."""
         path = self._rules.path

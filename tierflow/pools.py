@@ -116,16 +116,27 @@ class Pool(BaseModel):
                 f"precise affinity needs one of kv_events for each of the {len(self.replicas)} "
                 f"replicas, and there are {len(self.kv_events)}"
             )
+        if self.affinity == "gateway" and self.prefill_lane is not None:
+            raise ValueError(
+                f"prefill_lane names {self.prefill_lane}, and nobody here knows what a gateway's "
+                "replicas hold. Leave it out, or name the replicas"
+            )
         return self
 
 
 def check_names(pools: Mapping[str, Pool], named: Iterable[str]) -> None:
-    """Check that there are the pools that lanes and tiers (`named`) name. Raises ValueError."""
-    lanes = {each.prefill_lane for each in pools.values() if each.prefill_lane is not None}
-    if strange := lanes - pools.keys():
-        raise ValueError(
-            f"prefill_lane names {', '.join(sorted(strange))}, and there is no such [pools.NAME]"
-        )
+    """Check that lanes and tiers (`named`) name pools, lanes none of a gateway. Raises ValueError."""
+    for name, pool in pools.items():
+        lane = pool.prefill_lane
+        if lane is None:
+            continue
+        if lane not in pools:
+            raise ValueError(f"prefill_lane names {lane}, and there is no such [pools.NAME]")
+        if pools[lane].affinity == "gateway":
+            raise ValueError(
+                f"prefill_lane of [pools.{name}] names {lane}, and that is a gateway. Name a pool "
+                "of replicas"
+            )
     if unknown := set(named) - pools.keys():
         raise ValueError(
             f"tiers name the pools {', '.join(sorted(unknown))}, and there is no such [pools.NAME]"

@@ -29,11 +29,11 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 def fake_app(
     ledger: Ledger,
     billing: Billing | None = None,
-    token_ids: Callable[[Any], list[int]] | None = None,
+    token_ids: Callable[[wire.Json], list[int]] | None = None,
 ) -> Starlette:
     """The server's routes. Its requests need ``state.transport``, to break a connection.
 
-    token_ids: of a request's messages, for ``/tokenize``; None for a server without that page.
+    token_ids: of a request, for ``/tokenize``; None for a server without that page.
     """
 
     async def bill(_: Request) -> Response:
@@ -45,7 +45,7 @@ def fake_app(
     async def tokenize(request: Request) -> Response:
         if token_ids is None:
             return JSONResponse(wire.error("Not Found"), 404)
-        tokens = token_ids((await request.json())["messages"])
+        tokens = token_ids(await request.json())
         return JSONResponse({"count": len(tokens), "max_model_len": 2**20, "tokens": tokens})
 
     async def models(_: Request) -> Response:

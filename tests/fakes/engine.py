@@ -7,6 +7,7 @@ vLLM does: in usage, on ``/metrics`` and by KV events. Its tokens are four chara
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import zlib
 from collections import OrderedDict
@@ -34,6 +35,13 @@ def token_ids(messages: Any) -> list[int]:
     text = "".join(f"{each['role']}\n{each['content']}\n" for each in messages)
     pieces = (text[at : at + 4] for at in range(0, len(text), 4))
     return [zlib.crc32(piece.encode()) & 0x7FFFFFFF for piece in pieces]
+
+
+def all_ids(body: dict[str, Any]) -> list[int]:
+    """What it reads for a request: its template writes tools, and its own options, first."""
+    first = {name: body[name] for name in ("tools", "chat_template_kwargs") if body.get(name)}
+    written = [{"role": "tools", "content": json.dumps(first, sort_keys=True)}] if first else []
+    return token_ids([*written, *body["messages"]])
 
 
 class PrefixCache:
@@ -110,6 +118,8 @@ class FakeEngine:
         self._replies: list[Step] = []
         self.calls: list[Recorded] = []
         """Of its former lives; see all_calls."""
+        self.tokenized: list[dict[str, Any]] = []
+        """What its /tokenize was asked in all its lives."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -126,7 +136,7 @@ class FakeEngine:
     def start(self) -> None:
         """Serve, with an empty cache, on the port of the last time."""
         self.cache = PrefixCache(self._blocks, self._block_tokens, self._events)
-        pages = token_ids if self._has_pages else None
+        pages = self._tokenize if self._has_pages else None
         provider = FakeProvider(
             default=self._step, port=self._port, token_ids=pages, host=self._host
         )
@@ -163,7 +173,7 @@ class FakeEngine:
     def _step(self, body: dict[str, Any]) -> Step:
         if self._replies:
             return self._replies.pop(0)
-        tokens = token_ids(body["messages"])
+        tokens = all_ids(body)
         cached = self.cache.read(tokens)
         self._load()
         return Say(
@@ -172,6 +182,10 @@ class FakeEngine:
             cached_tokens=cached if self._tells else 0,
             delay_s=self._read_s * (len(tokens) - cached),
         )
+
+    def _tokenize(self, body: dict[str, Any]) -> list[int]:
+        self.tokenized.append(body)
+        return all_ids(body)
 
     def _load(self) -> None:
         if self._provider is not None:

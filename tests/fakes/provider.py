@@ -98,7 +98,7 @@ class FakeProvider:
     scripts: what each model name answers. default: the script of every other model; without it
     they get OpenAI's 404. port: 0 takes a free one. keep_calls: how many of the newest calls are
     remembered; None keeps all. billing: charges the models it has rules for. token_ids: what
-    ``/tokenize`` answers for a request's messages. Raises OSError where the port is taken.
+    ``/tokenize`` answers for a request. Raises OSError where the port is taken.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class FakeProvider:
         port: int = 0,
         keep_calls: int | None = None,
         billing: Billing | None = None,
-        token_ids: Callable[[Any], list[int]] | None = None,
+        token_ids: Callable[[dict[str, Any]], list[int]] | None = None,
         host: str = HOST,
     ) -> None:
         self._ledger = Ledger(scripts or {}, default, keep_calls)

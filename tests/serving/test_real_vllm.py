@@ -61,6 +61,7 @@ def test_what_its_events_say_is_held_is_what_it_finds_cached(engine: Vllm) -> No
                 held.update(known.stored(*fields))
 
     subscriber = KvSubscriber({"a": KvEndpoint.of(engine.events)}, hear)
+    page = TokenizePage(timeout_s=30)
     counts: list[tuple[int, int]] = []
     try:
         # A publisher that connects is heard once it is connected.
@@ -73,9 +74,7 @@ def test_what_its_events_say_is_held_is_what_it_finds_cached(engine: Vllm) -> No
         for turn in range(3):
             for tenant in range(4):
                 messages = asked(tenant, f"ask {turn}")
-                ids = TokenizePage(timeout_s=30).token_ids(
-                    engine.url, engine.model, messages, replies=True
-                )
+                ids = page.token_ids(engine.url, engine.model, messages, replies=True, options={})
                 chain = chain_of_tokens(ids, known.tokens_per_block)
                 ends = monotonic() + PATIENCE_S
                 depth = next(
@@ -87,6 +86,7 @@ def test_what_its_events_say_is_held_is_what_it_finds_cached(engine: Vllm) -> No
                     assert monotonic() < ends
     finally:
         subscriber.close()
+        page.close()
 
     assert [expected for expected, _ in counts] == [found for _, found in counts]
     assert sum(found > 0 for _, found in counts) >= 8

@@ -2,7 +2,10 @@
 
 import logging
 import stat
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from tierflow import Cascade, Prompt, model_judge
 from tierflow.cassette import Cassette, CassetteSettings, RecordedRequest, read_cassette
 from tierflow.errors import ConfigError
 from tierflow.request import Request, Usage
+from tierflow.tasks import hands
 
 
 def asked(text: str) -> Request:
@@ -50,6 +54,28 @@ def test_a_step_records_its_request_as_the_model_was_asked(
     assert (row.step, row.kind, row.options) == ("ask", "yes", {"temperature": 0.0})
     assert (row.input_tokens > 0, row.output_tokens > 0) == (True, True)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_rows_are_written_off_the_event_loop(
+    catalogue: Catalogue,
+    project: Path,
+    provider: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with catalogue().open("a") as file:
+        file.write('\n[cassette]\npath = "requests.jsonl"\n')
+    provider.script("fast", Say("yes"))
+    writers: list[int] = []
+    add = hands().cassette.add
+
+    def noting(request: Request, options: Mapping[str, Any], usage: Usage) -> None:
+        writers.append(threading.get_ident())
+        add(request, options, usage)
+
+    monkeypatch.setattr(hands().cassette, "add", noting)
+    Way(is_async=True).step(plain)("really?")
+    assert len(list(read_cassette(project / "requests.jsonl"))) == len(writers) == 1
+    assert threading.get_ident() not in writers
 
 
 def test_what_a_judge_is_asked_is_no_request_of_the_step(

@@ -93,6 +93,13 @@ def test_a_lane_is_a_pool_that_is_there(project: Path) -> None:
         settings()
 
 
+def test_a_lane_is_no_gateway(project: Path) -> None:
+    lane = '[pools.long]\nreplicas = ["http://127.0.0.1:9/v1"]\naffinity = "gateway"'
+    a_pool(project, ["http://127.0.0.1:8/v1"], 'prefill_lane = "long"', lane)
+    with pytest.raises(ConfigError, match=r"\[pools.llama\] names long, and that is a gateway"):
+        settings()
+
+
 @both_ways
 def test_what_waits_in_the_engine_itself_is_a_sign_of_too_many(
     way: Way, project: Path, provider: FakeProvider

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prefect import flow, unmapped
+from prefect import flow, task, unmapped
 
 from tests.fakes import FakeEngine
 from tests.tasks.pooled import a_pool, asked, urls
@@ -16,6 +16,7 @@ from tierflow import Prompt, llm_task
 from tierflow.errors import BatchError
 from tierflow.tasks.ordering import fan_out_order, prefix_of
 
+PATIENCE_S = 60.0
 PREFIXES = st.lists(st.lists(st.sampled_from("abc"), max_size=3), max_size=24)
 
 
@@ -88,8 +89,10 @@ def test_an_item_whose_prompt_fails_fails_alone_and_in_its_place(
     pooled: list[FakeEngine],
 ) -> None:
     del pooled
+    written: list[str] = []
 
     def failing(ask: str) -> Prompt:
+        written.append(ask)
         if ask == "b:1":
             raise ValueError("no such tenant")
         return asked(ask)
@@ -100,7 +103,9 @@ def test_an_item_whose_prompt_fails_fails_alone_and_in_its_place(
         step.batch("a:1", "b:1", "a:2")
 
     assert list(caught.value.errors) == [1]
+    assert str(caught.value.errors[1]) == "no such tenant"
     assert caught.value.values == ("from a", None, "from a")
+    assert sorted(written) == ["a:1", "a:2", "b:1"]
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -125,3 +130,32 @@ def test_a_map_runs_equal_prefixes_together_and_returns_in_the_order_given(
 
     assert run() == ["from a"] * 6
     assert sorted(asks(pooled)) == sorted(f"{each}!" for each in set(seen))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_no_prompt_of_a_map_is_written_before_what_the_map_waits_for(
+    pooled: list[FakeEngine],
+) -> None:
+    is_mapped, tenants, missed = threading.Event(), list[str](), list[int]()
+
+    @task
+    def fill() -> None:
+        assert is_mapped.wait(PATIENCE_S)
+        tenants.append("a")
+
+    @llm_task(tier="fast", cache=None)
+    def step(number: int) -> Prompt:
+        if not tenants:
+            missed.append(number)
+        return asked(f"{''.join(tenants)}:{number}")
+
+    @flow
+    def run() -> list[Any]:
+        filling: Any = fill
+        futures = step.map([1, 2, 3], wait_for=[filling.submit()])
+        is_mapped.set()
+        return [each.result() for each in futures]
+
+    assert run() == ["from a"] * 3
+    assert not missed
+    assert sorted(asks(pooled)) == ["a:1", "a:2", "a:3"]

@@ -3,7 +3,9 @@
 # What is held is nowhere else to be seen.
 # pyright: reportPrivateUsage=false
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,14 +13,17 @@ from typing import Any
 import pytest
 
 from tests.fakes import Drop, Fail, FakeEngine, Hang
+from tests.routing.world import a_request
 from tests.tasks.conftest import Rows
 from tests.tasks.pooled import TENANTS, a_pool, asked, hit_rate, items, served, urls
-from tests.tasks.ways import Way, both_ways
+from tests.tasks.ways import Way, both_ways, run_async
 from tests.tasks.world import in_a_flow
 from tierflow import Chunk
 from tierflow.errors import AllDeploymentsFailedError, RejectedError
-from tierflow.settings import _load
+from tierflow.routing import Ask, Hedge, NamedTier, Place
+from tierflow.settings import _load, settings
 from tierflow.tasks import close_hands, hands
+from tierflow.tasks.calling import call_async
 
 PATIENCE_S = 60.0
 
@@ -255,3 +260,28 @@ def test_what_was_placed_is_always_given_back(project: Path, engines: list[FakeE
         step("tenant:ask")
 
     assert not hands().pools._in_use["llama"].fleet._under_way
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
+def test_a_hedged_call_gives_its_replica_back_wherever_it_is_cancelled(
+    turns: int, project: Path, engines: list[FakeEngine]
+) -> None:
+    a_pool(project, urls(engines))
+    mine, tier = hands(), NamedTier("fast", settings().tiers.get("fast"))
+    (pooled,) = tier.tier.deployments
+    placed = mine.pools.place(Place(pooled, a_request()))
+    assert placed is not None
+    first = Ask(placed.deployment, tier, a_request(), "answer", 1, placed=placed)
+    second = replace(first, placed=None, attempt=2)
+
+    async def run() -> None:
+        asking = asyncio.ensure_future(call_async(Hedge(first, second, 0.0), mine))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run_async(run)
+
+    assert not mine.pools._in_use["llama"].fleet.under_way

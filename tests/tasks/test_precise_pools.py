@@ -17,8 +17,7 @@ from tests.fakes.engine import token_ids
 from tests.tasks.pooled import a_pool, asked, items, urls
 from tests.tasks.ways import Way, both_ways
 from tierflow.request import render
-from tierflow.routing import Place
-from tierflow.routing.affinity import chain_of_tokens
+from tierflow.routing.affinity import BlockChain, Placement, chain_of_tokens
 from tierflow.tasks import hands
 from tierflow.tasks.pool import PoolInUse
 
@@ -37,9 +36,9 @@ class Told:
         events = [each.endpoint for each in self.publishers]
         a_pool(project, urls(self.engines), f'affinity = "precise"\nkv_events = {events!r}\n{more}')
 
-    def begin(self) -> PoolInUse:
+    def begin(self, lane: str = "llama") -> PoolInUse:
         """Begin to listen, and wait until that is so."""
-        pool = hands().pools._using("llama")
+        pool, _ = map(hands().pools._using, ("llama", lane))
         for each in self.publishers:
             each.wait_for_listener()
         return pool
@@ -98,25 +97,33 @@ def in_one(item: str) -> str:
     return f"{prompt.prefix}{prompt.ask}"
 
 
+OPTIONED = """params = { chat_template_kwargs = { thinks = false }, \
+extra_body = { tools = [{ type = "function", function = { name = "look" } }] } }"""
+
+
+@pytest.mark.parametrize("params", ["", OPTIONED])
 @pytest.mark.parametrize(("prompt", "most_off"), [(in_one, 0), (asked, BLOCK_TOKENS)])
 def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
+    *,
     prompt: Callable[[str], Any],
     most_off: int,
+    params: str,
     project: Path,
     told: Told,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of a prompt with a prefix, the block in which the ask begins is not looked for."""
     told.pool(project)
+    amend(project, params)
     pool = told.begin()
     step = Way(is_async=False).step(prompt, cache=None)
     expected: list[int] = []
     place = pool.place
 
-    def noting(asked: Place, barred: Sequence[str]) -> Any:
-        placed = place(asked, barred)
+    def noting(chain: BlockChain, session: str, barred: Sequence[str]) -> Placement | None:
+        placed = place(chain, session, barred)
         assert placed is not None
-        expected.append(placed[0].cached_tokens)
+        expected.append(placed.cached_tokens)
         return placed
 
     monkeypatch.setattr(pool, "place", noting)
@@ -127,6 +134,42 @@ def test_what_is_expected_to_be_cached_is_what_the_engine_says_was(
 
     assert sum(found) > 0
     assert all(0 <= told - mine <= most_off for mine, told in zip(expected, found, strict=True))
+
+
+def amend(project: Path, params: str) -> None:
+    """Give the pool's deployment further options of the chat request."""
+    path = project / "tierflow.toml"
+    plain = 'pool = "llama" }'
+    optioned = f'pool = "llama", {params} }}' if params else plain
+    path.write_text(path.read_text().replace(plain, optioned))
+
+
+@both_ways
+@pytest.mark.parametrize("prompt", [in_one, asked])
+def test_an_engine_is_asked_once_what_it_makes_of_a_prompt(
+    prompt: Callable[[str], Any], way: Way, project: Path, told: Told
+) -> None:
+    here, there = told.engines
+    events = [f'affinity = "precise"\nkv_events = ["{each.endpoint}"]' for each in told.publishers]
+    lane = "prefill_heavy_tokens = 300\nprefill_tokens_at_once = 900\nprefill_lane = 'long'"
+    long = f'[pools.long]\nreplicas = ["{there.base_url}"]\n{events[1]}'
+    a_pool(project, [here.base_url], f"{events[0]}\n{lane}", long)
+
+    def of(item: str) -> Any:
+        return prompt(item) if ":" in item else item
+
+    step = way.step(of, cache=None)
+    # Once there were events it is known how large blocks are.
+    pools = [told.begin("long"), hands().pools._using("long")]
+    step.batch("a short one " * 10, "tenant:a long one")
+    until(lambda: all(map(held, pools, told.engines)))
+    before = len(here.tokenized) + len(there.tokenized)
+
+    step.batch(*[f"tenant {number % 2}:ask {number % 4}" for number in range(8)])
+
+    assert len(there.all_calls) > 1
+    after = len(here.tokenized) + len(there.tokenized)
+    assert after - before == (4 if prompt is in_one else 2)
 
 
 def test_after_a_gap_what_is_held_is_guessed_by_what_is_sent(project: Path, told: Told) -> None:

@@ -125,7 +125,7 @@ class Pool(BaseModel):
 
 
 def check_names(pools: Mapping[str, Pool], named: Iterable[str]) -> None:
-    """Check that lanes and tiers (`named`) name pools, lanes none of a gateway. Raises ValueError."""
+    """Check that lanes and tiers (`named`) name pools. Raises ValueError for those that do not."""
     for name, pool in pools.items():
         lane = pool.prefill_lane
         if lane is None:

@@ -28,7 +28,7 @@ from ...serving.tuning import (
     to_try,
 )
 from ...settings import settings
-from .launch import engine_named, terminated_as_interrupted
+from .launch import check_is_free, engine_named, terminated_as_interrupted
 
 _CHUNKS = "256,512,1024,2048,4096,8192"
 _START_S = 1800.0
@@ -102,9 +102,10 @@ def serving_tune(  # noqa: PLR0917  # click names them all
         with terminated_as_interrupted():
             asyncio.run(tuning.run())
     except KeyboardInterrupt:
-        _tell(f"Ended early. What was measured is kept in {file}.")
         if not tuning.measured:
+            _tell("Ended before anything was measured.")
             raise click.exceptions.Exit(1) from None
+        _tell(f"Ended early. What was measured is kept in {file}.")
     found = tuning.found()
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -193,6 +194,7 @@ class _LevelTuning:
 @asynccontextmanager
 async def _started(name: str, changed: EngineSettings, file: Path) -> AsyncGenerator[str]:
     launch = launch_of(name, changed)
+    check_is_free(name, launch)
     log = file.with_suffix(f".{changed.chunk_tokens}.log")
     _tell(f"{changed.chunk_tokens} tokens: starting {name}; its log is {log}")
     with running(launch, log) as process:

@@ -94,6 +94,26 @@ def test_a_signal_keeps_what_was_measured_and_ends_the_engine(
     assert tuning.returncode == 0
 
 
+def test_a_signal_before_the_first_measurement_says_that_there_is_none(engine: Path) -> None:
+    command = [sys.executable, "-m", "tierflow.cli", "serving", "tune", "--engine", "small"]
+    with subprocess.Popen(
+        [*command, "--slo-gap-ms", "50", *QUICK],
+        cwd=engine,
+        env=os.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tuning:
+        assert tuning.stderr
+        assert "starting" in tuning.stderr.readline()
+        tuning.send_signal(signal.SIGINT)
+        _, rest = tuning.communicate(timeout=120)
+
+    assert "Ended before anything was measured." in rest
+    assert tuning.returncode == 1
+    assert not (engine / ".tierflow/tuning/small.json").exists()
+
+
 def test_a_running_engine_is_asked_more_and_more_at_once(
     project: Path, provider: FakeProvider
 ) -> None:

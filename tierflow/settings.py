@@ -96,6 +96,11 @@ class Deployment(BaseModel):
         return self
 
     @property
+    def served_model(self) -> str:
+        """What its endpoint calls the model: without the provider."""
+        return self.model.partition("/")[2]
+
+    @property
     def name(self) -> str:
         """Tells a tier's deployments apart, and no secret: model, endpoint, key's variable."""
         endpoint = f"@{shown_url(self.api_base)}" if self.api_base else ""
@@ -288,6 +293,11 @@ class Settings(BaseSettings):
             known = ", ".join(self.pools) or "none"
             raise ConfigError(f"{CONFIG_NAME} has no [pools.{name}]. Known: {known}.")
         return self.pools[name]
+
+    def deployment_of(self, pool: str) -> Deployment | None:
+        """Return what steps ask of a pool, None where no tier has it."""
+        deployments = (each for _, tier in self.tiers.items() for each in tier.deployments)
+        return next((each for each in deployments if each.pool == pool), None)
 
     @model_validator(mode="after")
     def _ranks_known_specialists(self) -> Self:

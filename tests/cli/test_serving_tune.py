@@ -128,6 +128,24 @@ def test_a_running_engine_is_asked_more_and_more_at_once(
     assert kept(project, "mine") == found
 
 
+def test_a_pool_is_asked_for_the_model_that_its_tier_names_with_its_key(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_KEY", "sesame")
+    with FakeProvider(default=Say("so it is", input_tokens=300, output_tokens=3)) as provider:
+        (project / "tierflow.toml").write_text(
+            f'[pools.mine]\nreplicas = ["{provider.base_url}"]\n[tiers.fast]\ndeployments = '
+            '[{ model = "hosted_vllm/my/llama", pool = "mine", api_key_env = "ENGINE_KEY" }]\n'
+        )
+
+        done = tune("--pool", "mine", "--most", "1", "--json")
+        calls = provider.calls
+
+    assert done.exit_code == 0, done.output
+    assert {call.model for call in calls} == {"my/llama"}
+    assert {call.headers["authorization"] for call in calls} == {"Bearer sesame"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

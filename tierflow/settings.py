@@ -96,11 +96,6 @@ class Deployment(BaseModel):
         return self
 
     @property
-    def served_model(self) -> str:
-        """What its endpoint calls the model: without the provider."""
-        return self.model.partition("/")[2]
-
-    @property
     def name(self) -> str:
         """Tells a tier's deployments apart, and no secret: model, endpoint, key's variable."""
         endpoint = f"@{shown_url(self.api_base)}" if self.api_base else ""

@@ -174,7 +174,7 @@ def _asked(url: str | None, pool: str) -> _Asked:
     if steps is None:
         return _Asked(address)
     key = os.environ.get(steps.api_key_env) if steps.api_key_env else None
-    return _Asked(address, steps.served_model, key)
+    return _Asked(address, steps.model.partition("/")[2], key)
 
 
 class _LevelTuning:

@@ -103,7 +103,7 @@ class Validation:
             found: list[Replaying] = []
             # A step's requests name the plain pool's model, whoever serves them.
             asked = self.settings.deployment_of(self.question.pool)
-            model = asked.served_model if asked else None
+            model = asked.model.partition("/")[2] if asked else None
             key = os.environ.get(asked.api_key_env) if asked and asked.api_key_env else None
             for pool in (self.question.pool, *self.against):
                 base = self.settings.pools[pool].address

@@ -19,7 +19,7 @@ _NO_CONNECTION = "a replica takes no connections"
 _COLUMNS = (
     key("pool"),
     Column("affinity", spare=1),
-    Column("replica", folds=20),
+    Column("replica", folds=14),
     Column("up"),
     number("running"),
     number("waiting"),

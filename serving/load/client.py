@@ -199,8 +199,9 @@ async def _model(http: httpx.AsyncClient, wanted: str | None) -> tuple[str, str]
     listed = {str(each["id"]): each for each in page.raise_for_status().json()["data"]}
     if wanted is None and not listed:
         # `transformers serve` lists what was downloaded, which a folder was not.
+        shown = shown_url(str(http.base_url)).rstrip("/")
         raise EngineUnreadableError(
-            f"{shown_url(str(http.base_url))} lists no model. Name it in a deployment of its pool: "
+            f"{shown} lists no model. Name it in a deployment of its pool, "
             '{ model = "hosted_vllm/NAME", pool = "POOL" }, and ask the pool.'
         )
     chosen = next(iter(listed)) if wanted is None else wanted

@@ -24,7 +24,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A replica as it was seen. `is_up`: something answers there. `signals`: None if unheard.
+    """A replica as it was seen. `is_up`: something takes connections. `signals`: None if unheard.
 
     `at`: when it was asked, on the monotonic clock.
     """
@@ -151,7 +151,8 @@ async def _see(client: Any, replica: str) -> Seen:
     url, at = metrics_url(replica), time.monotonic()
     try:
         answer: Any = await client.get(url)
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        # Connections are taken by the system: it is not the engine that is too busy for them.
         return Seen(replica, is_up=False)
     except (httpx.HTTPError, httpx.InvalidURL):
         # It may be too busy to say so.

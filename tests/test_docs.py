@@ -74,12 +74,13 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
 
 
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+BATCHING = (ROOT / "docs" / "batching.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    "text", re.findall(r"^```toml\n(.*?)^```", SERVING, re.MULTILINE | re.DOTALL)
+    "text", re.findall(r"^```toml\n(.*?)^```", SERVING + BATCHING, re.MULTILINE | re.DOTALL)
 )
-def test_the_pools_of_the_page_on_serving_load(project: Path, text: str) -> None:
+def test_the_pools_of_the_pages_on_serving_and_batches_load(project: Path, text: str) -> None:
     (project / "tierflow.toml").write_text(text, encoding="utf-8")
 
     pool = settings().pools["llama"]

@@ -69,3 +69,13 @@ def test_a_name_keeps_its_least_width_and_no_line_is_longer_than_the_terminal(
 def test_a_column_without_spare_stays_even_where_it_is_cut() -> None:
     made = table([key("name"), Column("value")], [("a" * 16, "b" * 40)], 30)
     assert len(made.columns) == 2
+
+
+@given(names=st.lists(st.text("ab", min_size=1, max_size=60), min_size=3, max_size=3))
+def test_several_columns_that_fold_share_the_room_and_none_is_cut(names: list[str]) -> None:
+    columns = [key("tier"), key("model"), Column("load", folds=8), number("$")]
+    console = Console(width=60)
+    with console.capture() as captured:
+        console.print(table(columns, [(*names, "1")], 60))
+    lines = captured.get().rstrip().splitlines()
+    assert {line[-1] for line in lines} <= set("┓┃┩│┘")

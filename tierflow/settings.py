@@ -289,6 +289,11 @@ class Settings(BaseSettings):
             raise ConfigError(f"{CONFIG_NAME} has no [pools.{name}]. Known: {known}.")
         return self.pools[name]
 
+    def deployment_of(self, pool: str) -> Deployment | None:
+        """Return what steps ask of a pool, None where no tier has it."""
+        deployments = (each for _, tier in self.tiers.items() for each in tier.deployments)
+        return next((each for each in deployments if each.pool == pool), None)
+
     @model_validator(mode="after")
     def _ranks_known_specialists(self) -> Self:
         if unknown := self.policy.counts_as.keys() - self.tiers.specialist.keys():

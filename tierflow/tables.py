@@ -67,8 +67,12 @@ def table(
     `padding`: letters on both sides of a cell.
     """
     cells = [row for row in rows if row is not None]
-    widths = [_least(each, [row[at] for row in cells]) for at, each in enumerate(columns)]
-    kept = _kept(columns, [each + 2 * padding + _LINES for each in widths], width)
+    longest = [_longest(each, [row[at] for row in cells]) for at, each in enumerate(columns)]
+    least = [_least(each, longest[at]) for at, each in enumerate(columns)]
+    beside = 2 * padding + _LINES
+    kept = _kept(columns, [each + beside for each in least], width)
+    room = width - _LINES - sum(least[at] + beside for at in kept)
+    widths = _shared(room, [least[at] for at in kept], [longest[at] for at in kept])
     left_out = [each.heading for at, each in enumerate(columns) if at not in kept]
     found = Table(
         title=title or None,
@@ -77,14 +81,14 @@ def table(
         caption_justify="left",
         padding=(0, padding),
     )
-    for at in kept:
+    for at, letters in zip(kept, widths, strict=True):
         each = columns[at]
         found.add_column(
             each.heading,
             justify="right" if each.right else "left",
             no_wrap=not each.folds,
             overflow="fold",
-            min_width=widths[at],
+            width=letters,
         )
     for row in rows:
         if row is None:
@@ -101,10 +105,22 @@ def table(
     return found
 
 
-def _least(column: Column, cells: Sequence[str]) -> int:
+def _longest(column: Column, cells: Sequence[str]) -> int:
+    """Return how many letters a column's longest line has."""
+    return max(Text.from_markup(each).cell_len for each in (column.heading, *cells))
+
+
+def _least(column: Column, longest: int) -> int:
     """Return how many letters a column needs."""
-    longest = max(Text.from_markup(each).cell_len for each in (column.heading, *cells))
     return min(longest, max(column.folds, len(column.heading))) if column.folds else longest
+
+
+def _shared(room: int, least: Sequence[int], longest: Sequence[int]) -> list[int]:
+    """Return widths from the least ones up, with the room that is left to whoever lacks most."""
+    found = list(least)
+    for _ in range(min(room, sum(longest) - sum(least))):
+        found[max(range(len(found)), key=lambda at: longest[at] - found[at])] += 1
+    return found
 
 
 def _kept(columns: Sequence[Column], widths: Sequence[int], width: int) -> Sequence[int]:

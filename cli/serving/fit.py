@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from ...errors import TierflowError
+from ...plural import plural
 from ...settings import shown_url
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ def fit(  # noqa: PLR0917  # click names them all
 
     A long prompt joins streams that write, some times over; while it is read, every gap between
     their tokens is one iteration. Two engines with different chunk sizes teach more than one. Keep
-    them free of other requests meanwhile. Works with vLLM and SGLang.
+    them free of other requests meanwhile. Works with vLLM and SGLang. Ctrl-C ends it; with --keep
+    the runs so far are kept, for --measurements.
     """
     if len(urls) != len(chunks):
         raise click.UsageError(
@@ -102,9 +105,16 @@ def fit(  # noqa: PLR0917  # click names them all
     runs = [run for file in files for run in read_measurements(file)]
     if urls:
         key = os.environ.get(api_key_env) if api_key_env else None
-        runs += asyncio.run(
-            _measured(urls, chunks, decodes, prompt_tokens, repeats, key=key, seed=seed)
+        measuring = _measure(
+            urls, chunks, decodes, prompt_tokens, repeats, key=key, seed=seed, found=runs.append
         )
+        try:
+            asyncio.run(measuring)
+        except (KeyboardInterrupt, TierflowError):
+            if keep is not None and runs:
+                write_measurements(runs, keep)
+                click.echo(f"Ended early. {plural(len(runs), 'run')} kept in {keep}.", err=True)
+            raise
     if keep is not None:
         write_measurements(runs, keep)
     if hold_out is None:
@@ -123,7 +133,7 @@ def fit(  # noqa: PLR0917  # click names them all
     click.echo(f"Wrote {out}. Go on with `tierflow serving plan --cost {out}`.")
 
 
-async def _measured(
+async def _measure(
     urls: Sequence[str],
     chunks: Sequence[int],
     decodes: int,
@@ -132,12 +142,13 @@ async def _measured(
     *,
     key: str | None,
     seed: int | None,
-) -> "list[Measured]":
-    """Return runs of all engines, one after the other, so that a busy hour is every engine's."""
+    found: "Callable[[Measured], None]",
+) -> None:
+    """Measure all engines, one after the other, so that a busy hour is every engine's."""
     from ...serving.load import LoadClient  # noqa: PLC0415  # only for those who measure
     from ...serving.simulation.measuring import Runs  # noqa: PLC0415  # likewise
 
-    chance, found = Random(seed), list["Measured"]()  # noqa: S311  # prompts are no secrets
+    chance = Random(seed)  # noqa: S311  # prompts are no secrets
     async with AsyncExitStack() as stack:
         engines = [
             Runs(
@@ -154,9 +165,8 @@ async def _measured(
                 await engine.warm_up()
             for _ in range(repeats):
                 for engine in engines:
-                    found.append(await engine.join(decodes, prompt_tokens))
+                    found(await engine.join(decodes, prompt_tokens))
                     bar.advance(measuring)
-    return found
 
 
 def _shown(errors: "Errors") -> dict[str, Any]:
@@ -169,7 +179,9 @@ def _shown(errors: "Errors") -> dict[str, Any]:
 def _show(cost: "CostModel", errors: "Sequence[Errors]", learnt: int) -> None:
     console = Console()
     if not errors:
-        console.print("No run was held out: measure three or more of each engine (--repeats).")
+        console.print(
+            "No run was held out: nothing was measured three times alike. Measure more (--repeats)."
+        )
     table = Table(title=f"Off by, on runs held out ({learnt} runs taught)", title_justify="left")
     for heading in ("chunk", "runs", "p99 gap", "median gap", "mean TTFT"):
         table.add_column(heading, justify="right")
@@ -186,3 +198,9 @@ def _show(cost: "CostModel", errors: "Sequence[Errors]", learnt: int) -> None:
         f"{cost.pair_ms:.3g} ms a token and token it attends to, {cost.decode_ms:.3g} ms a stream, "
         f"{cost.context_ms:.3g} ms a token of its context; a request {cost.request_ms:.3g} ms."
     )
+    if not cost.token_ms and not cost.pair_ms:
+        console.print(
+            "Plan nothing with it: by these runs a prompt is read in no time, as it looks where "
+            "tokens come in bursts. Measure more runs (--repeats), longer prompts "
+            "(--prompt-tokens), or on a machine with nothing else to do."
+        )

@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Thread
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -17,6 +19,7 @@ from ...serving.engines import Launch, is_secret, launch_of, running, wait_until
 from ...settings import CONFIG_NAME, settings
 
 _START_S = 1800.0
+_LISTENS_S = 2.0
 _replica = click.option(
     "--replica", type=click.IntRange(min=0), default=0, show_default=True, help="Which, from 0."
 )
@@ -75,6 +78,7 @@ def serving_launch(name: str, replica: int, timeout_s: float, arguments: tuple[s
     arguments after -- are added as they stand.
     """
     launch = launch_of(name, engine_named(name), replica, arguments)
+    check_is_free(name, launch)
     failed: list[EngineStartError] = []
     with terminated_as_interrupted(), running(launch) as process:
 
@@ -100,6 +104,20 @@ def serving_launch(name: str, replica: int, timeout_s: float, arguments: tuple[s
         raise failed[0]
     if code:
         raise EngineStartError(f"The engine {name} ended with {code}. Its output says why.")
+
+
+def check_is_free(name: str, launch: Launch) -> None:
+    """Check that nobody listens where an engine is to. Raises EngineStartError."""
+    place = urlsplit(launch.api_base)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 0), _LISTENS_S).close()
+    except OSError:
+        return
+    # It would answer in the engine's place, and be taken for it.
+    raise EngineStartError(
+        f"Somebody listens at {place.netloc} already. End that first, or set another port in "
+        f"[engines.{name}]."
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from ...plural import plural
 from ...serving.simulation import Draft, Profile, read_cost
 from ...serving.simulation.cost import H100_8B
 
@@ -258,7 +259,7 @@ def _show(
             "(--slo-ttft-s), or try smaller chunks (--profiles) against long gaps."
         )
         return
-    console.print(f"{best.figures.replicas} replicas of {best.candidate.name} keep it.")
+    console.print(f"It takes {plural(best.figures.replicas, 'replica')} of {best.candidate.name}.")
 
 
 def _table(title: str, first: str, second: str) -> Table:

@@ -2,17 +2,30 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from ...pools import Pool
 from ...serving import Seen, find, see
 from ...settings import settings, shown_url
+from ...tables import Column, key, number, print_table
+
+_NO_ADDRESS = "its host has no address"
+_NO_CONNECTION = "a replica takes no connections"
+_COLUMNS = (
+    key("pool"),
+    Column("affinity", spare=1),
+    Column("replica", folds=14),
+    Column("up"),
+    number("running"),
+    number("waiting"),
+    number("KV use"),
+    number("hits", note="the share of prompt tokens that were cached, since the engine started"),
+)
 
 
 @click.command("status")
@@ -30,29 +43,36 @@ def status(*, as_json: bool) -> None:
     if not rows:
         click.echo("No pools. Name replicas under [pools.NAME] in tierflow.toml.")
         return
-    table = Table(title="Pools", title_justify="left")
-    table.add_column("pool", no_wrap=True)
-    table.add_column("replica", overflow="fold")
-    table.add_column("up")
-    for heading in ("running", "waiting", "KV cache", "hits"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    print_table(_COLUMNS, list(_cells(rows)), title="Pools", caption="\n".join(_reasons(rows)))
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     last = ""
     for row in rows:
-        name = f"{row['pool']} ({row['affinity']})"
-        shares = (_share(row[each]) for each in ("kv_cache_use", "hit_rate"))
-        counts = (_count(row[each]) for each in ("running", "waiting"))
-        up = "[green]yes[/]" if row["up"] else "[red]no[/]"
-        table.add_row(name if name != last else "", row["replica"], up, *counts, *shares)
-        last = name
-    table.caption = "hits: the share of prompt tokens that were cached, since the engine started."
-    Console().print(table)
+        yield (
+            escape(row["pool"]) if row["pool"] != last else "",
+            row["affinity"] if row["pool"] != last else "",
+            escape(row["replica"]),
+            "[green]yes[/]" if row["up"] else "[red]no[/]",
+            *(_count(row[each]) for each in ("running", "waiting")),
+            *(_share(row[each]) for each in ("kv_cache_use", "hit_rate")),
+        )
+        last = row["pool"]
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield why replicas are not up, each reason once."""
+    down = dict.fromkeys(row["reason"] for row in rows if not row["up"])
+    for reason in down:
+        named = dict.fromkeys(row["pool"] for row in rows if row["reason"] == reason)
+        yield f"{escape(', '.join(named))}: {reason}."
 
 
 def pool_load(pool: Pool) -> str:
     """Return in one line how a pool does."""
     seen = _seen(pool)
     if not seen:
-        return "its host has no address"
+        return _NO_ADDRESS
     signals = [each.signals for each in seen if each.signals is not None]
     told = f"{sum(each.is_up for each in seen)} of {len(seen)} replicas up"
     if not signals:
@@ -75,18 +95,19 @@ def _seen(pool: Pool) -> Sequence[Seen]:
 
 
 def _rows(name: str, pool: Pool) -> Sequence[Mapping[str, Any]]:
-    return [_row(name, pool, each) for each in _seen(pool)] or [
-        _row(name, pool, Seen(pool.dns or "", is_up=False))
+    return [_row(name, pool, each, _NO_CONNECTION) for each in _seen(pool)] or [
+        _row(name, pool, Seen(pool.dns or "", is_up=False), _NO_ADDRESS)
     ]
 
 
-def _row(name: str, pool: Pool, seen: Seen) -> Mapping[str, Any]:
+def _row(name: str, pool: Pool, seen: Seen, reason: str) -> Mapping[str, Any]:
     told = seen.signals
     return {
         "pool": name,
         "affinity": pool.affinity,
         "replica": shown_url(seen.replica),
         "up": seen.is_up,
+        "reason": None if seen.is_up else reason,
         "running": told and told.running,
         "waiting": told and told.waiting,
         "kv_cache_use": told and told.kv_cache_use,

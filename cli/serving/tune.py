@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ...serving.tuning import (
     to_try,
 )
 from ...settings import settings
-from .launch import engine_named, terminated_as_interrupted
+from .launch import check_is_free, engine_named, terminated_as_interrupted
 
 _CHUNKS = "256,512,1024,2048,4096,8192"
 _START_S = 1800.0
@@ -95,16 +96,15 @@ def serving_tune(  # noqa: PLR0917  # click names them all
         tuning = _ChunkTuning(engine, _numbers(chunks), slo_gap_ms, load, file)
     else:
         load = Workload(streams, prompt_tokens or 128, reply_tokens or 64, joins)
-        tuning = _LevelTuning(
-            url or settings().pool(str(pool)).address, most, slo_gap_ms, load, file
-        )
+        tuning = _LevelTuning(_asked(url, str(pool)), most, slo_gap_ms, load, file)
     try:
         with terminated_as_interrupted():
             asyncio.run(tuning.run())
     except KeyboardInterrupt:
-        _tell(f"Ended early. What was measured is kept in {file}.")
         if not tuning.measured:
+            _tell("Ended before anything was measured.")
             raise click.exceptions.Exit(1) from None
+        _tell(f"Ended early. What was measured is kept in {file}.")
     found = tuning.found()
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -158,19 +158,41 @@ class _ChunkTuning:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A running engine. `model`: None for the first that it lists."""
+
+    api_base: str
+    model: str | None = None
+    api_key: str | None = None
+
+
+def _asked(url: str | None, pool: str) -> _Asked:
+    if url is not None:
+        return _Asked(url)
+    address, steps = settings().pool(pool).address, settings().deployment_of(pool)
+    if steps is None:
+        return _Asked(address)
+    key = os.environ.get(steps.api_key_env) if steps.api_key_env else None
+    return _Asked(address, steps.model.partition("/")[2], key)
+
+
 class _LevelTuning:
     """Asks a running engine more and more at once."""
 
     def __init__(
-        self, url: str, most: int, slo_gap_ms: float | None, load: Workload, file: Path
+        self, asked: _Asked, most: int, slo_gap_ms: float | None, load: Workload, file: Path
     ) -> None:
         self.measured: list[LevelMeasured] = []
-        self._url, self._most, self._slo, self._load, self._file = url, most, slo_gap_ms, load, file
+        self._asked, self._most, self._slo = asked, most, slo_gap_ms
+        self._load, self._file = load, file
 
     async def run(self) -> None:
         plan = to_try(self._most)
         level = next(plan)
-        async with LoadClient.connected(self._url) as client:
+        asked = self._asked
+        connecting = LoadClient.connected(asked.api_base, model=asked.model, api_key=asked.api_key)
+        async with connecting as client:
             try:
                 while True:
                     _tell(f"{level} at once: measuring ...")
@@ -193,6 +215,7 @@ class _LevelTuning:
 @asynccontextmanager
 async def _started(name: str, changed: EngineSettings, file: Path) -> AsyncGenerator[str]:
     launch = launch_of(name, changed)
+    check_is_free(name, launch)
     log = file.with_suffix(f".{changed.chunk_tokens}.log")
     _tell(f"{changed.chunk_tokens} tokens: starting {name}; its log is {log}")
     with running(launch, log) as process:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...engine_settings import EngineKind, EngineSettings
 from ...errors import ConfigError
+from ...plural import plural
 from .flags import Option, Profile
 from .llama_cpp import LlamaCpp, llama_cpp
 from .sglang import Sglang, sglang
@@ -28,13 +29,13 @@ _CANNOT = {
     )
     | {"gpus": "arguments"},
     "transformers": dict.fromkeys(
-        ("kv_events_port", "speculation", "served_name", "max_requests", "context_tokens", "gpus"),
+        ("kv_events_port", "speculation", "max_requests", "context_tokens", "gpus"),
         "another engine",
     )
-    | {"cache_gib": "cache_blocks"},
+    | {"served_name": "model: requests name it as it stands there", "cache_gib": "cache_blocks"},
     "vllm": dict[str, str](),
 }
-"""Settings that an engine has no option for, and what serves instead."""
+"""Settings that an engine has no option for, and what to use instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,14 @@ def launch_of(
     """
     if not 0 <= replica < settings.replicas:
         raise ConfigError(
-            f"[engines.{name}] has {settings.replicas} replicas, numbered from 0, and replica "
-            f"{replica} is asked for. Raise replicas there."
+            f"[engines.{name}] has {plural(settings.replicas, 'replica')}, numbered from 0, and "
+            f"replica {replica} is asked for. Raise replicas there."
         )
     for field, instead in _CANNOT[settings.engine].items():
         if getattr(settings, field) is not None:
             raise ConfigError(
-                f"[engines.{name}] {field}: {settings.engine} has no such option. Use {instead} "
-                "instead."
+                f"[engines.{name}] {field}: {settings.engine} has no such option. Remove it, or "
+                f"use {instead}."
             )
     kind, profile_of = _PROFILES[settings.engine]
     options = tuple(profile_of(settings, replica).options(settings.version or kind.newest))

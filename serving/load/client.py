@@ -135,8 +135,8 @@ class LoadClient:
                 chosen, owner = await _model(http, model)
             except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
                 raise EngineUnreadableError(
-                    f"{shown} does not say which model it serves ({type(exc).__name__}). Is the "
-                    "engine up, and does the address end in /v1?"
+                    f"{shown} does not say which model it serves ({_why(exc)}). Is the engine up, "
+                    "and does the address end in /v1?"
                 ) from exc
             setup = " ".join(filter(None, (owner, await _version(http), chosen)))
             yield LoadClient(api_base, chosen, setup, http, tells_tokens=owner == "vllm")
@@ -198,9 +198,20 @@ async def _model(http: httpx.AsyncClient, wanted: str | None) -> tuple[str, str]
         return wanted, ""
     listed = {str(each["id"]): each for each in page.raise_for_status().json()["data"]}
     if wanted is None and not listed:
-        raise ValueError("The list is empty.")
+        # `transformers serve` lists what was downloaded, which a folder was not.
+        shown = shown_url(str(http.base_url)).rstrip("/")
+        raise EngineUnreadableError(
+            f"{shown} lists no model. Name it in a deployment of its pool, "
+            '{ model = "hosted_vllm/NAME", pool = "POOL" }, and ask the pool.'
+        )
     chosen = next(iter(listed)) if wanted is None else wanted
     return chosen, str(listed.get(chosen, {}).get("owned_by", ""))
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, httpx.HTTPStatusError):
+        return f"HTTP {exc.response.status_code}"
+    return type(exc).__name__
 
 
 async def _version(http: httpx.AsyncClient) -> str:

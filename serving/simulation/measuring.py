@@ -107,10 +107,16 @@ class Runs:
         # The streams must write until the prompt is read, also where they are faster than alone.
         tokens = 2 * iterations + _SPARE_TOKENS
         streams = [asyncio.create_task(self._ask(_SHORT, tokens)) for _ in range(decodes)]
-        if streams:
-            await asyncio.sleep(2 * self._pace_s)
-        joined = await self._ask(words, 2)
-        told = await asyncio.gather(*streams)
+        try:
+            if streams:
+                await asyncio.sleep(2 * self._pace_s)
+            joined = await self._ask(words, 2)
+            told = await asyncio.gather(*streams)
+        finally:
+            # Where one failed, or the user ended it, nobody hears the others any more.
+            for each in streams:
+                each.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
         return seen(self.max_num_batched_tokens, told, joined)
 
     async def _ask(self, words: int, tokens: int) -> Told:

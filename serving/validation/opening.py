@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...cassette import RecordedRequest, read_cassette
 from ...errors import ConfigError
-from ...settings import CONFIG_NAME, Deployment, Settings
+from ...settings import CONFIG_NAME, Settings
 from ..load import LoadClient
 from .decision import Decision
 from .policy import Policy
@@ -102,7 +102,7 @@ class Validation:
         async with AsyncExitStack() as stack:
             found: list[Replaying] = []
             # A step's requests name the plain pool's model, whoever serves them.
-            asked = _deployment(self.settings, self.question.pool)
+            asked = self.settings.deployment_of(self.question.pool)
             model = asked.model.partition("/")[2] if asked else None
             key = os.environ.get(asked.api_key_env) if asked and asked.api_key_env else None
             for pool in (self.question.pool, *self.against):
@@ -111,9 +111,3 @@ class Validation:
                 client = await stack.enter_async_context(connecting)
                 found.append(Replaying(client, asked.params if asked else {}))
             yield found
-
-
-def _deployment(settings: Settings, pool: str) -> Deployment | None:
-    """Return what steps ask of a pool, None where no tier has it."""
-    deployments = (each for _, tier in settings.tiers.items() for each in tier.deployments)
-    return next((each for each in deployments if each.pool == pool), None)

@@ -27,7 +27,10 @@ def engine() -> FakeEngine:
     return FakeEngine()
 
 
-def test_status_shows_each_replica_of_each_pool(project: Path, engine: FakeEngine) -> None:
+def test_status_shows_each_replica_of_each_pool(
+    project: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with engine, FakeEngine(has_pages=False) as silent:
         engine.cache.hits, engine.cache.queries = 30, 40
         engine._load()
@@ -41,7 +44,9 @@ def test_status_shows_each_replica_of_each_pool(project: Path, engine: FakeEngin
     assert [row["up"] for row in rows] == [True, True, False]
     assert [row["hit_rate"] for row in rows] == [0.75, None, None]
     assert [row["waiting"] for row in rows] == [0, None, None]
-    assert "llama (approximate)" in table
+    assert [row["reason"] for row in rows] == [None, None, "a replica takes no connections"]
+    assert all(url in table for url in urls)
+    assert "llama: a replica takes no connections." in table
     assert "75%" in table
 
 
@@ -52,6 +57,8 @@ def test_status_shows_a_pool_whose_name_is_not_known(project: Path) -> None:
 
     (row,) = json.loads(result.stdout)
     assert (row["replica"], row["up"]) == ("http://nowhere.invalid:8000/v1", False)
+    assert row["reason"] == "its host has no address"
+    assert "llama: its host has no address." in run("serving", "status").stdout
     assert "secret" not in result.stdout
 
 

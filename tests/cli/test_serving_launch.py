@@ -11,8 +11,10 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from tests.fakes import FakeProvider
 from tests.servers import free_port
 from tierflow.cli import cli
+from tierflow.errors import EngineStartError
 
 SERVER = """
 import http.server, os, sys
@@ -103,3 +105,17 @@ def test_an_engine_that_does_not_start_is_an_error_that_says_why(
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", [("launch", "small"), ("tune", "--engine", "small")])
+def test_whoever_listens_there_already_is_not_taken_for_the_engine(
+    port: int, verb: tuple[str, ...]
+) -> None:
+    promise = ("--slo-gap-ms", "50") if verb[0] == "tune" else ()
+    with FakeProvider({}, port=port):
+        done = CliRunner().invoke(cli, ["serving", *verb, *promise])
+
+    assert isinstance(done.exception, EngineStartError)
+    assert f"127.0.0.1:{port} already" in str(done.exception)
+    assert "[engines.small]" in str(done.exception)
+    assert "/v1" not in done.stdout

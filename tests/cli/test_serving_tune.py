@@ -94,6 +94,26 @@ def test_a_signal_keeps_what_was_measured_and_ends_the_engine(
     assert tuning.returncode == 0
 
 
+def test_a_signal_before_the_first_measurement_says_that_there_is_none(engine: Path) -> None:
+    command = [sys.executable, "-m", "tierflow.cli", "serving", "tune", "--engine", "small"]
+    with subprocess.Popen(
+        [*command, "--slo-gap-ms", "50", *QUICK],
+        cwd=engine,
+        env=os.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tuning:
+        assert tuning.stderr
+        assert "starting" in tuning.stderr.readline()
+        tuning.send_signal(signal.SIGINT)
+        _, rest = tuning.communicate(timeout=120)
+
+    assert "Ended before anything was measured." in rest
+    assert tuning.returncode == 1
+    assert not (engine / ".tierflow/tuning/small.json").exists()
+
+
 def test_a_running_engine_is_asked_more_and_more_at_once(
     project: Path, provider: FakeProvider
 ) -> None:
@@ -106,6 +126,24 @@ def test_a_running_engine_is_asked_more_and_more_at_once(
     assert [each["concurrency"] for each in found["measured"]] == [1, 2]
     assert found["choice"]["concurrency"] in {1, 2}
     assert kept(project, "mine") == found
+
+
+def test_a_pool_is_asked_for_the_model_that_its_tier_names_with_its_key(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_KEY", "sesame")
+    with FakeProvider(default=Say("so it is", input_tokens=300, output_tokens=3)) as provider:
+        (project / "tierflow.toml").write_text(
+            f'[pools.mine]\nreplicas = ["{provider.base_url}"]\n[tiers.fast]\ndeployments = '
+            '[{ model = "hosted_vllm/my/llama", pool = "mine", api_key_env = "ENGINE_KEY" }]\n'
+        )
+
+        done = tune("--pool", "mine", "--most", "1", "--json")
+        calls = provider.calls
+
+    assert done.exit_code == 0, done.output
+    assert {call.model for call in calls} == {"my/llama"}
+    assert {call.headers["authorization"] for call in calls} == {"Bearer sesame"}
 
 
 @pytest.mark.parametrize(

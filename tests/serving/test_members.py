@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 
 import pytest
@@ -71,6 +71,20 @@ def test_a_replica_without_the_page_is_up_and_unheard() -> None:
         watched.wait_until(lambda each: bool(each.seen))
 
         assert watched.seen == (Seen(engine.base_url, is_up=True),)
+
+
+def test_a_host_that_takes_no_connection_in_time_is_down() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        for _ in range(4):
+            # Nobody accepts them, so that the next gets no answer at all, as from a dead host.
+            each = waiting.enter_context(socket.socket())
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        replica = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        with watching(Pool(replicas=(replica,))) as (watched, _):
+            watched.wait_until(lambda each: bool(each.seen))
+
+    assert watched.seen == (Seen(replica, is_up=False),)
 
 
 def test_one_that_dies_is_seen_to_be_down_and_up_again_when_it_is_back() -> None:

@@ -161,6 +161,16 @@ async def test_a_named_model_is_asked_of_an_engine_that_lists_none(provider: Fak
         assert (client.model, client.setup, client.tells_tokens) == ("llama", "llama", False)
 
 
+async def test_an_engine_that_lists_none_is_asked_to_be_named_one() -> None:
+    with FakeProvider(default=Say("yes")) as provider:
+        with pytest.raises(EngineUnreadableError, match="lists no model"):
+            async with LoadClient.connected(provider.base_url):
+                pytest.fail("it connected")
+        with pytest.raises(EngineUnreadableError, match=r"HTTP 405.*end in /v1"):
+            async with LoadClient.connected(provider.root_url):
+                pytest.fail("it connected")
+
+
 async def test_a_page_without_counters_counts_none(client: LoadClient) -> None:
     found = await client.counters()
 

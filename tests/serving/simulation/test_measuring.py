@@ -1,5 +1,6 @@
 """Measuring: what streams and a prompt that joined them tell of the iterations between."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -87,3 +88,22 @@ async def test_an_engine_that_counts_nothing_or_fails_is_told_with_a_remedy() ->
     failing = Runs(Scripted(error="HTTP 400"), 64, lambda: 0.0, Random(0))
     with pytest.raises(SimulationError, match=r"HTTP 400.*--prompt-tokens"):
         await failing.warm_up()
+
+
+@dataclass
+class Stuck:
+    """A client whose engine never ends what is longer than two tokens, and reads nothing long."""
+
+    async def ask(self, body: Mapping[str, Any]) -> Replied:
+        words = len(body["messages"][0]["content"].split())
+        if body["max_tokens"] > 100:
+            await asyncio.Event().wait()
+        return Replied(0.001, (), 5 + words, "HTTP 400" if words > 300 else None)
+
+
+async def test_when_the_prompt_fails_the_streams_are_left() -> None:
+    runs = Runs(Stuck(), 64, lambda: 0.0, Random(0))
+    await runs.warm_up()
+    with pytest.raises(SimulationError, match="HTTP 400"):
+        await runs.join(4, 605)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -9,6 +9,7 @@ report is an artifact.
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -76,4 +77,4 @@ if __name__ == "__main__":
     parser.add_argument("pool", help="the plain pool, of tierflow.toml")
     parser.add_argument("against", nargs="+", help="pools that serve the same model another way")
     given = parser.parse_args()
-    print(validate_serving(given.pool, given.against))
+    print(json.dumps(validate_serving(given.pool, given.against), indent=2))

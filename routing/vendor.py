@@ -20,6 +20,7 @@ from ..errors import (
     RejectedError,
     TierflowError,
 )
+from ..pools import KEEPALIVE_S
 from .echoes import Unsaid
 
 _CONTEXT = re.compile(
@@ -52,6 +53,7 @@ def _load() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    os.environ.setdefault("AIOHTTP_KEEPALIVE_TIMEOUT", str(KEEPALIVE_S))
     import litellm as module  # noqa: PLC0415  # seconds of CPU
 
     from ..models.local import LocalModels  # noqa: PLC0415  # subclasses a class of litellm's

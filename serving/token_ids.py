@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import EngineUnreadableError
+from ..pools import KEEPALIVE_S
 from ..request import Message
 from ..settings import shown_url
 
@@ -18,9 +19,6 @@ _READ = (
     "tools",
 )
 """Options of a chat request that decide what is read (vLLM 0.32, `TokenizeChatRequest`)."""
-
-_IDLE_S = 2.0
-"""A connection is kept for so long; engines hang up after 5 s (uvicorn)."""
 
 
 def read_options(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +104,6 @@ class TokenizePage:
 
         with self._lock:
             if self._client is None:
-                limits = httpx.Limits(keepalive_expiry=_IDLE_S)
+                limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
                 self._client = httpx.Client(timeout=self._timeout_s, limits=limits)
             return self._client

@@ -10,6 +10,10 @@ Affinity: TypeAlias = Literal["approximate", "precise", "gateway", "none"]
 """How a pool learns which replica holds which prefix: from what was sent; from the engines' KV
 events; not at all, because a gateway in front of them decides; not at all, and load decides."""
 
+KEEPALIVE_S = 4
+"""So long an idle connection to an engine is kept. vLLM and SGLang (uvicorn) hang up after 5 s, and
+a call that is sent just then is lost."""
+
 PREFILL_WEIGHT = 6.0
 """The `prefill_weight` of a pool that names none, and the simulator's. See docs/adr/ for why."""
 

@@ -58,8 +58,12 @@ _SHARE = click.FloatRange(min=0, max=1)
     help="Tokens of an iteration, or `whole` for prompts in one go; +draft speculates, +apart has "
     "prompts read by replicas of their own.",
 )
-@click.option("--rate", type=_POSITIVE, default=1.0, show_default=True, help="Times the load.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many requests, from the first.")
+@click.option(
+    "--rate", type=_POSITIVE, default=1.0, show_default=True, help="So many times the load."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Requests that count, from the first; default: all."
+)
 @click.option(
     "--kv-tokens",
     type=click.IntRange(min=1),
@@ -74,7 +78,9 @@ _SHARE = click.FloatRange(min=0, max=1)
     show_default=True,
     help="Requests that a replica computes at a time.",
 )
-@click.option("--acceptance", type=_SHARE, help="Of drafted tokens, for profiles with +draft.")
+@click.option(
+    "--acceptance", type=_SHARE, help="Share of drafted tokens that is accepted, for +draft."
+)
 @click.option(
     "--draft-k",
     type=click.IntRange(min=1),
@@ -87,24 +93,26 @@ _SHARE = click.FloatRange(min=0, max=1)
     type=click.FloatRange(min=0),
     default=0.1,
     show_default=True,
-    help="A pass of the draft over one of the model.",
+    help="What a pass of the draft takes, as a share of one of the model.",
 )
 @click.option(
     "--transfer-ms",
     type=click.FloatRange(min=0),
     default=3.0,
     show_default=True,
-    help="To hand over the KV cache of 1,000 tokens, for profiles with +apart.",
+    help="Milliseconds to hand over the KV cache of 1,000 tokens, for +apart.",
 )
 @click.option(
     "--max-replicas",
     type=click.IntRange(min=1),
     default=256,
     show_default=True,
-    help="Where the search ends.",
+    help="The most that are tried.",
 )
 @click.option("--lanes/--no-lanes", default=True, help="Compare lanes for long prompts with none.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of accepted drafts.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Draws which drafts are accepted."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def plan(  # noqa: PLR0917  # click names them all
     file: Path,
@@ -247,7 +255,7 @@ def _show(
     table.caption = f"Cost: {search.cost.origin or 'unnamed'}. Prefix hits by perfect knowledge."
     console = Console()
     console.print(table)
-    if compared:
+    if len(compared) > 1:
         candidate, _, figures = compared[0]
         lanes = _table(f"Lanes on {figures.replicas} replicas of {candidate.name}", "lanes", "kept")
         for _, name, found in compared:

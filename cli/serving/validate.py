@@ -70,13 +70,26 @@ def _concurrencies(_: click.Context, __: click.Parameter, value: str) -> tuple[i
     help=f"What is decided apart: {', '.join(DIMENSIONS)}.",
 )
 @click.option(
-    "--concurrency", default="1,4,8", show_default=True, callback=_concurrencies, help="At once."
+    "--concurrency",
+    default="1,4,8",
+    show_default=True,
+    callback=_concurrencies,
+    help="Requests at once, each tried in turn.",
 )
-@click.option("--pairs", type=click.IntRange(6), default=12, show_default=True, help="Per trial.")
-@click.option("--limit", type=click.IntRange(6), default=200, show_default=True, help="Per slice.")
-@click.option("--lossy", multiple=True, metavar="POOL", help="It relaxes what it accepts.")
-@click.option("--accept-lossy", is_flag=True, help="Adopt it all the same where it is faster.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--pairs", type=click.IntRange(6), default=12, show_default=True, help="Pairs a trial."
+)
+@click.option(
+    "--limit", type=click.IntRange(6), default=200, show_default=True, help="Requests a slice."
+)
+@click.option(
+    "--lossy",
+    multiple=True,
+    metavar="POOL",
+    help="One of --against that relaxes what it accepts of drafts.",
+)
+@click.option("--accept-lossy", is_flag=True, help="Adopt that too where it is faster.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws what is replayed.")
 @click.option(
     "--valid-days",
     type=click.FloatRange(0, min_open=True),
@@ -124,9 +137,9 @@ def validate(
         pool, slices, extent, frozenset(lossy), accept_lossy, limit=limit, seed=seed
     )
     validation = Validation(settings(), question, against, requests)
-    found = list[Decision]()
+    found, blocks = list[Decision](), validation.blocks
     with Progress(console=Console(stderr=True)) as bar:
-        replaying = bar.add_task(f"Replaying {pool}", total=validation.blocks)
+        replaying = bar.add_task(f"Replaying {pool}", total=blocks)
         _run(validation, lambda: bar.advance(replaying), found.append)
     if not found:
         raise click.ClickException("Nothing was decided before it was interrupted.")

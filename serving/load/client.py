@@ -13,6 +13,7 @@ from typing import Any, cast
 import httpx
 
 from ...errors import EngineUnreadableError
+from ...pools import KEEPALIVE_S
 from ...settings import shown_url
 from .counters import Counters, counters_in
 
@@ -116,7 +117,9 @@ class LoadClient:
         `model`: None for the first that the engine lists. `timeout_s`: for each piece.
         """
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S
+        )
         try:
             shown = shown_url(api_base)
             http = httpx.AsyncClient(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import uvicorn
 
 from tests.fakes import BreakStream, Drop, Fail, FakeProvider, Hang, Raw, Say, Step
 from tests.tasks.ways import run_async
@@ -107,6 +108,14 @@ def test_a_failure_becomes_the_error_of_our_tree(
     assert caught.value.deployment == f"openai/a@{provider.base_url}"
     assert str(caught.value).startswith(f"openai/a@{provider.base_url}: ")
     assert caught.value.retry_after_s is None
+
+
+def test_a_kept_connection_is_left_before_an_engine_hangs_up() -> None:
+    litellm()
+    from litellm import constants
+
+    hangs_up_s = uvicorn.Config("engine").timeout_keep_alive
+    assert hangs_up_s > constants.AIOHTTP_KEEPALIVE_TIMEOUT
 
 
 @both_ways

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
 
 from tierflow.cli import cli
 from tierflow.pools import Affinity
+from tierflow.serving.engines import launch_of
 from tierflow.settings import settings
 from tierflow.tasks.pools import hints
 
@@ -73,6 +74,7 @@ def test_the_readmes_configuration_loads(project: Path, monkeypatch: pytest.Monk
     assert loaded.evaluations.sinks["langfuse"].key_env == "LANGFUSE_SECRET_KEY"
 
 
+FIRST_ENGINE = (ROOT / "docs" / "first-engine.md").read_text(encoding="utf-8")
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 BATCHING = (ROOT / "docs" / "batching.md").read_text(encoding="utf-8")
 
@@ -86,6 +88,23 @@ def test_the_pools_of_the_pages_on_serving_and_batches_load(project: Path, text:
     pool = settings().pools["llama"]
 
     assert len(pool.replicas) == 2
+
+
+def test_the_page_on_a_first_engine_loads_and_its_tier_asks_that_engine(project: Path) -> None:
+    (toml,), (code,) = (
+        re.findall(rf"^```{kind}\n(.*?)^```", FIRST_ENGINE, re.MULTILINE | re.DOTALL)
+        for kind in ("toml", "python")
+    )
+    (project / "tierflow.toml").write_text(toml, encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "ask"}
+    exec(compile(code, "ask.py", "exec"), names)
+
+    engine = launch_of("trial", settings().engines["trial"])
+
+    assert engine.api_base in settings().pools["trial"].replicas
+    (deployment,) = settings().tiers.fast.deployments
+    assert deployment.model == f"hosted_vllm/{settings().engines['trial'].model}"
+    assert names["capital"].name == "capital"
 
 
 def test_the_page_on_serving_names_what_is_sent_and_every_affinity() -> None:

@@ -34,8 +34,7 @@ from tierflow.serving.engines import Launch
 from tierflow.serving.load import LoadClient, Timed, closed_loop
 from tierflow.serving.tuning import Words
 from tierflow.settings import Deployment
-from tierflow.tasks.pool import PoolInUse
-from tierflow.tasks.tokenised import Tokenised
+from tierflow.tasks.placing import PoolInUse, Tokenised
 
 from .engines import ROUTER, SMALL, engines, save_model, sglang_router, vllm
 from .running import at_least_one, end, machine, write

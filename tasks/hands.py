@@ -62,7 +62,7 @@ from ..routing.routes import ConsultingRoutes, ConsultRoute, open_routes
 from ..settings import Settings, settings
 from ..tracing import Ledger, Where, open_ledger, record_step, set_up
 from ..tracing.notices import notice
-from .pools import Pools
+from .placing import Pools
 from .recorder import Recorder
 from .spec import Account, Evaluated, Surroundings
 

@@ -15,7 +15,7 @@ from tierflow.cli import cli
 from tierflow.pools import Affinity
 from tierflow.serving.engines import launch_of
 from tierflow.settings import settings
-from tierflow.tasks.pools import hints
+from tierflow.tasks.placing import hints
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -19,7 +19,7 @@ from tests.tasks.ways import Way, both_ways
 from tierflow.request import render
 from tierflow.routing.affinity import BlockChain, Placement, chain_of_tokens
 from tierflow.tasks import hands
-from tierflow.tasks.pool import PoolInUse
+from tierflow.tasks.placing import PoolInUse
 
 PATIENCE_S = 60.0
 BLOCK_TOKENS = 16

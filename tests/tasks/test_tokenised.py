@@ -13,7 +13,7 @@ from tierflow.errors import EngineUnreadableError
 from tierflow.request import Message, Request
 from tierflow.routing.affinity import BlockChain, chain_of_tokens
 from tierflow.settings import Deployment
-from tierflow.tasks.tokenised import Tokenised
+from tierflow.tasks.placing import Tokenised
 
 SIZE = 16
 SYSTEM = {"role": "system", "content": "Answer in one word, and be kind. " * 20}

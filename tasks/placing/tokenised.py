@@ -12,12 +12,12 @@ from collections import OrderedDict
 from functools import partial
 from hashlib import sha256
 
-from ..caching import Flights, Key
-from ..request import Request, canonical_json
-from ..routing.affinity import BlockChain, chain_of_tokens
-from ..routing.affinity.blocks import CHARS_PER_TOKEN
-from ..serving import TokenSource, read_options
-from ..settings import Deployment
+from ...caching import Flights, Key
+from ...request import Request, canonical_json
+from ...routing.affinity import BlockChain, chain_of_tokens
+from ...routing.affinity.blocks import CHARS_PER_TOKEN
+from ...serving import TokenSource, read_options
+from ...settings import Deployment
 
 _MOST = 1024
 

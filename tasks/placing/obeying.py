@@ -5,9 +5,9 @@ import math
 import time
 from collections.abc import Callable, Collection
 
-from ..errors import StoreError
-from ..request import Request, Usage
-from ..serving.validation import ConsultingPolicies, Policy
+from ...errors import StoreError
+from ...request import Request, Usage
+from ...serving.validation import ConsultingPolicies, Policy
 from .lengths import Lengths
 
 _LOG = logging.getLogger("tierflow")

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass
 
-from ..request import Request, Usage
+from ...request import Request, Usage
 
 _WEIGHT = 0.1
 """Of the newest reply, against all before it."""

@@ -4,16 +4,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..errors import AttemptError, AttemptTimeoutError, ProviderDownError
-from ..request import Reply, Request
-from ..routing import Ask, Place, Placed
-from ..routing.admission import pool_for
-from ..routing.affinity import BlockChain, Sent, Sharing, open_placements
-from ..routing.expecting import sent_tokens
-from ..routing.resilience import Guard, Replicas
-from ..serving import TokenizePage
-from ..serving.validation import ConsultingPolicies, open_policies
-from ..settings import Deployment, Settings
+from ...errors import AttemptError, AttemptTimeoutError, ProviderDownError
+from ...request import Reply, Request
+from ...routing import Ask, Place, Placed
+from ...routing.admission import pool_for
+from ...routing.affinity import BlockChain, Sent, Sharing, open_placements
+from ...routing.expecting import sent_tokens
+from ...routing.resilience import Guard, Replicas
+from ...serving import TokenizePage
+from ...serving.validation import ConsultingPolicies, open_policies
+from ...settings import Deployment, Settings
 from .obeying import Obeying
 from .pool import PoolInUse
 from .tokenised import Tokenised

@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from ..errors import EngineUnreadableError
-from ..pools import Pool
-from ..request import Request, Usage, canonical_json
-from ..routing.affinity import (
+from ...errors import EngineUnreadableError
+from ...pools import Pool
+from ...request import Request, Usage, canonical_json
+from ...routing.affinity import (
     BlockChain,
     Fleet,
     Placement,
     Translation,
     chain_of_text,
 )
-from ..routing.effects import Place
-from ..serving import (
+from ...routing.effects import Place
+from ...serving import (
     Cleared,
     Gap,
     KvEndpoint,

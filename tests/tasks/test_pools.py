@@ -193,7 +193,11 @@ def test_an_engine_that_forgot_is_found_out_by_what_it_tells(
     step("tenant:one")
     step("tenant:two")
     holder = next(each for each in two if each.all_calls)
-    fleet = hands().pools._in_use["llama"].fleet
+    pool = hands().pools._in_use["llama"]
+    fleet, ends = pool.fleet, monotonic() + PATIENCE_S
+    # The only look for an hour: else it might be at an engine that is down.
+    while pool.queue is None:
+        assert monotonic() < ends
     assert holder.cache.hits
     holder.die()
     holder.start()

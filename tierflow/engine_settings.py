@@ -98,6 +98,21 @@ class EngineSettings(BaseModel):
         """Whether it computes without a GPU."""
         return self.device == "cpu"
 
+    def kv_events(self, replica: int) -> Mapping[str, str] | None:
+        """Return where a replica publishes its KV events, as vLLM and SGLang are told; or None.
+
+        With a `*` the engine listens; without one it would connect, and somebody else must listen.
+        At the second whoever listens from later on asks for what came before.
+        """
+        if self.kv_events_port is None:
+            return None
+        port = self.kv_events_port + replica
+        return {
+            "publisher": "zmq",
+            "endpoint": f"tcp://*:{port}",
+            "replay_endpoint": f"tcp://*:{port + REPLAY_PORTS}",
+        }
+
     def api_base(self, replica: int = 0) -> str:
         """Return where a replica of this machine is asked."""
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  # all of them

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from ...engine_settings import REPLAY_PORTS, EngineSettings
+from ...engine_settings import EngineSettings
 from .flags import Flag, Profile
 
 _PREFILL_CHUNK = 8192
@@ -135,13 +135,5 @@ def sglang(settings: EngineSettings, replica: int) -> Sglang:
 
 
 def _events(settings: EngineSettings, replica: int) -> Mapping[str, Any] | None:
-    if settings.kv_events_port is None:
-        return None
-    port = settings.kv_events_port + replica
-    return {
-        "publisher": "zmq",
-        "endpoint": f"tcp://*:{port}",
-        # Whoever listens from later on asks there for what came before.
-        "replay_endpoint": f"tcp://*:{port + REPLAY_PORTS}",
-        "topic": f"kv@{replica}",
-    }
+    told = settings.kv_events(replica)
+    return told and {**told, "topic": f"kv@{replica}"}

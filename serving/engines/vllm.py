@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from ...engine_settings import REPLAY_PORTS, EngineSettings, Speculation
+from ...engine_settings import EngineSettings, Speculation
 from .flags import Flag, Profile, Variable
 
 _CPU_BLOCK = 32
@@ -134,17 +134,8 @@ def vllm(settings: EngineSettings, replica: int) -> Vllm:
 
 
 def _events(settings: EngineSettings, replica: int) -> Mapping[str, Any] | None:
-    if settings.kv_events_port is None:
-        return None
-    return {
-        "enable_kv_cache_events": True,
-        "publisher": "zmq",
-        # With a `*` vLLM listens; without one it connects, and somebody else must listen.
-        "endpoint": f"tcp://*:{settings.kv_events_port + replica}",
-        # Whoever listens from later on asks there for what came before.
-        "replay_endpoint": f"tcp://*:{settings.kv_events_port + REPLAY_PORTS + replica}",
-        "topic": f"kv@{replica}@{settings.served_name or settings.model}",
-    }
+    told, served = settings.kv_events(replica), settings.served_name or settings.model
+    return told and {"enable_kv_cache_events": True, **told, "topic": f"kv@{replica}@{served}"}
 
 
 def _speculation(wanted: Speculation | None) -> Mapping[str, Any] | None:

@@ -3,7 +3,8 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ...cassette import RecordedRequest, read_cassette
@@ -19,7 +20,7 @@ VALID_DAYS = 30.0
 """So long a policy is obeyed: by then engines, models and the workload may be others."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Validation:
     """One question to the pools of these settings. Raises ConfigError for what is not there.
 
@@ -31,7 +32,6 @@ class Validation:
     against: tuple[str, ...]
     requests: Path | None = None
     setup: str = ""
-    _rows: list[RecordedRequest] = field(default_factory=list[RecordedRequest], init=False)
 
     def __post_init__(self) -> None:
         if not self.against or self.question.pool in self.against:
@@ -47,19 +47,16 @@ class Validation:
         if unknown := self.question.lossy - frozenset(self.against):
             raise ConfigError(f"{', '.join(sorted(unknown))} is not compared, so it is not lossy.")
 
-    @property
+    @cached_property
     def recorded(self) -> Sequence[RecordedRequest]:
         """The requests to replay, read once."""
-        if self._rows:
-            return self._rows
         path = self.requests or self.settings.cassette.path
         if path is None:
             raise ConfigError(
                 f"No requests are recorded. Set [cassette] path in {CONFIG_NAME}, run the steps "
                 "that are to be replayed, and try again."
             )
-        self._rows = list(read_cassette(path))
-        return self._rows
+        return list(read_cassette(path))
 
     @property
     def blocks(self) -> int:

@@ -137,24 +137,23 @@ class Pools:
 
     def began(self, ask: Ask) -> None:
         """Note the first token of a reply. Does nothing for an ask that was not placed."""
-        pool = self._pool_of(ask)
-        if pool is not None and ask.placed is not None and ask.placed.ticket is not None:
-            pool.fleet.began(ask.placed.ticket)
+        if (taken := self._taken(ask.placed)) is not None:
+            pool, ticket = taken
+            pool.fleet.began(ticket)
 
     def replied(self, ask: Ask, reply: Reply) -> None:
         """Note a reply. Does nothing for an ask that was not placed."""
+        if (taken := self._taken(ask.placed)) is not None:
+            pool, ticket = taken
+            pool.ended(ticket, reply.usage)
         if ask.placed is not None and ask.placed.ticket is not None:
-            if (pool := self._pool_of(ask)) is not None:
-                pool.ended(ask.placed.ticket, reply.usage)
             self._obeying.replied(ask.request, reply.usage)
 
     def failed(self, ask: Ask, error: BaseException) -> None:
         """Note that no reply came, or that nobody waits for it any more."""
-        if ask.placed is None or ask.placed.ticket is None:
+        if (taken := self._taken(ask.placed)) is None:
             return
-        pool, ticket = self._pool_of(ask), ask.placed.ticket
-        if pool is None:
-            return
+        pool, ticket = taken
         stream = ask.meter.stream
         if not isinstance(error, AttemptError) and stream is not None and stream.so_far().text:
             # Its prompt was read; only the listener left.
@@ -165,10 +164,9 @@ class Pools:
 
     def give_back(self, placed: Placed | None) -> None:
         """Note that nobody asks a replica that was placed."""
-        if placed is not None and placed.ticket is not None:
-            pool = self._in_use.get(placed.pool)
-            if pool is not None:
-                pool.fleet.failed(placed.ticket)
+        if (taken := self._taken(placed)) is not None:
+            pool, ticket = taken
+            pool.fleet.failed(ticket)
 
     def close(self) -> None:
         """End all watching; the next request begins it anew."""
@@ -190,9 +188,12 @@ class Pools:
         pool = place.deployment.pool or ""
         return Placed(replica, pool, probe=probe, headers=hints(place.session))
 
-    def _pool_of(self, ask: Ask) -> PoolInUse | None:
-        """Return the pool that placed an ask; None where it was closed since."""
-        return self._in_use.get(ask.placed.pool) if ask.placed is not None else None
+    def _taken(self, placed: Placed | None) -> tuple[PoolInUse, int] | None:
+        """Return who placed, and the ticket; None without one, or where it was closed since."""
+        if placed is None or placed.ticket is None:
+            return None
+        pool = self._in_use.get(placed.pool)
+        return None if pool is None else (pool, placed.ticket)
 
     def _using(self, name: str) -> PoolInUse:
         if (pool := self._in_use.get(name)) is not None:
